@@ -1,1 +1,8 @@
-//! The compiler.
+//! The compiler: script text in, executable tracer out.
+//!
+//! Modules stand in pipeline order; a stage imports the types of its input, its
+//! own, and the leaves (`span`, `diagnostic`, `helper`, `btf`, `ctypes`, the
+//! payload crate). Only `driver` knows the order.
+
+pub mod ctypes;
+pub mod span;

@@ -1,0 +1,136 @@
+//! C types: one store for what the script defines and what BTF describes.
+//!
+//! In: definitions from the C preamble (`syntax::c`) and BTF files (`btf`).
+//! Out: types by id, and names resolved to ids, for sema, lowering and the BTF
+//! writer. A type knows whether it is the kernel's: only those get CO-RE
+//! relocations, a script's own structs have the layout the script gives them.
+//! Invariants: ids are stable for the whole compilation; kernel types are
+//! decoded on first use, because a kernel's BTF holds over 100 000 of them.
+
+use std::rc::Rc;
+
+/// Index of a type in the [`TypeStore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CTypeId(pub u32);
+
+/// Where a type's layout comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// Written in the script or in a header of the user: layout fixed now.
+    Script,
+    /// BTF of the kernel or of one of its modules: layout fixed on the target.
+    Kernel,
+}
+
+/// A C type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CType {
+    /// What it is.
+    pub kind: CKind,
+    /// Who decides its layout.
+    pub origin: Origin,
+}
+
+/// The forms a C type takes; sizes are in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CKind {
+    /// `void`.
+    Void,
+    /// Integers, `bool` and `char`.
+    Int(CInt),
+    /// Floating point: named and sized, but no value of it can be used.
+    Float { name: Rc<str>, size: u32 },
+    /// Pointer to a type.
+    Pointer(CTypeId),
+    /// Array; `len` 0 is a flexible array member.
+    Array { elem: CTypeId, len: u32 },
+    /// Struct or union with its members.
+    Composite(Composite),
+    /// Enumeration.
+    Enum(CEnum),
+    /// Name for another type.
+    Typedef { name: Rc<str>, target: CTypeId },
+    /// Declared, never defined.
+    Forward { name: Rc<str>, union: bool },
+    /// Function type (what a function pointer points to).
+    Function(Signature),
+}
+
+/// An integer type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CInt {
+    /// Spelling, such as `unsigned int`.
+    pub name: Rc<str>,
+    /// Size in bytes: 1, 2, 4, 8 or 16.
+    pub size: u32,
+    /// Signed?
+    pub signed: bool,
+    /// `char`, `signed char`, `unsigned char`: arrays of it read as strings (`char` only: `signed == true`).
+    pub is_char: bool,
+    /// `bool`/`_Bool`.
+    pub is_bool: bool,
+}
+
+/// A struct or union.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Composite {
+    /// Tag; `None` for anonymous ones.
+    pub name: Option<Rc<str>>,
+    /// `union`?
+    pub union: bool,
+    /// Size in bytes.
+    pub size: u32,
+    /// Members in order.
+    pub members: Vec<Member>,
+}
+
+/// A member of a struct or union.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Name; `None` for anonymous structs and unions (and unnamed bit-fields).
+    pub name: Option<Rc<str>>,
+    /// Type.
+    pub ty: CTypeId,
+    /// Offset from the start of the composite, in bits.
+    pub bit_offset: u32,
+    /// Width in bits, for bit-fields.
+    pub bit_width: Option<u8>,
+}
+
+/// An enumeration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CEnum {
+    /// Tag; `None` for anonymous ones.
+    pub name: Option<Rc<str>>,
+    /// Size in bytes.
+    pub size: u32,
+    /// Whether values are signed.
+    pub signed: bool,
+    /// Names and values (two's complement) in order.
+    pub values: Vec<(Rc<str>, i64)>,
+}
+
+/// A function's type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signature {
+    /// Return type.
+    pub ret: CTypeId,
+    /// Parameters in order; a name may be missing.
+    pub params: Vec<(Option<Rc<str>>, CTypeId)>,
+    /// Ends in `...`.
+    pub variadic: bool,
+}
+
+/// A field found by name, possibly inside anonymous members.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldPath {
+    /// Member indices from the outer type inwards; more than one where
+    /// anonymous members had to be entered.
+    pub indices: Vec<u32>,
+    /// Type of the field.
+    pub ty: CTypeId,
+    /// Offset from the start of the outer type, in bits.
+    pub bit_offset: u32,
+    /// Width in bits, for bit-fields.
+    pub bit_width: Option<u8>,
+}
