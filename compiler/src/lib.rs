@@ -5,4 +5,6 @@
 //! payload crate). Only `driver` knows the order.
 
 pub mod ctypes;
+pub mod diagnostic;
 pub mod span;
+pub mod syntax;
