@@ -6,5 +6,6 @@
 
 pub mod ctypes;
 pub mod diagnostic;
+pub mod hir;
 pub mod span;
 pub mod syntax;
