@@ -1,1 +1,4 @@
 //! The compiler.
+
+pub mod clif;
+pub mod helper;
