@@ -19,6 +19,9 @@ pub enum Space {
     Bpf,
     /// The program's context: direct loads at constant offsets.
     Context,
+    /// Not known while compiling (`arg0` of a kprobe): kernel addresses have their
+    /// top bit set on every supported machine, so the program looks at that.
+    Any,
 }
 
 /// A value's type.
@@ -42,6 +45,9 @@ pub enum Type {
     Buf { size: u32 },
     /// Elements without gaps; arrays of arrays are multi-dimensional.
     Array { elem: Box<Type>, len: u32 },
+    /// `char name[len]` of a C struct: text up to the first NUL or the end. Only
+    /// an lvalue or part of a struct; its value converts to `Str` of `len + 1`.
+    CharArray { len: u32 },
     /// C struct or union by value. `space` is where an *lvalue* of this type
     /// lies; a copy (local, map value) is laid out as our own types say.
     Struct { ctype: CTypeId },
