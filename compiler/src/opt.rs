@@ -65,7 +65,7 @@ pub fn optimize(func: &Func, level: Level) -> Result<Func, InternalError> {
 }
 
 /// What `Context::optimize` does, which itself insists on a target.
-fn run_passes(ir: ir::Function, level: Level) -> Result<ir::Function, String> {
+pub(crate) fn run_passes(ir: ir::Function, level: Level) -> Result<ir::Function, String> {
     let flags = flags(level)?;
     let text = |error: cranelift_codegen::CodegenError| format!("{error:?}");
     let mut context = Context::for_function(ir);

@@ -12,10 +12,15 @@ mod check;
 mod emit;
 mod frame;
 pub mod insn;
+#[cfg(test)]
+mod interp;
 mod isel;
 mod legalize;
 mod print;
 mod regalloc;
+mod saves;
+#[cfg(test)]
+mod tests;
 mod value;
 mod vcode;
 
@@ -41,6 +46,13 @@ pub struct Code {
     pub lines: Vec<Line>,
     /// Bytes of stack in use.
     pub stack: u32,
+}
+
+impl Code {
+    /// The instructions as they stand in the object file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.insns.iter().flat_map(|insn| insn.to_bytes()).collect()
+    }
 }
 
 /// A use of a symbol.

@@ -23,9 +23,10 @@ pub(super) fn allocate(mut draft: Draft) -> Result<(VCode, Output), String> {
         ..Default::default()
     };
     let env = machine_env();
-    let output = regalloc2::run(&code, &env, &options).map_err(|error| error.to_string())?;
+    let mut output = regalloc2::run(&code, &env, &options).map_err(|error| error.to_string())?;
     #[cfg(test)]
     super::check::check(&code, &env, &output)?;
+    super::saves::remove_empty_saves(&code, &mut output);
     Ok((code, output))
 }
 
