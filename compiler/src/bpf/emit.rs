@@ -186,6 +186,7 @@ impl<'a> Encoder<'a> {
     fn op(&mut self, op: Op, regs: &[u8]) {
         match op {
             Op::Params | Op::Copy | Op::Jump => {}
+            Op::Move => self.move_reg(regs[0], regs[1]),
             Op::Const(value) => self.constant(regs[0], value),
             Op::Symbol(symbol) => self.symbol(regs[0], symbol),
             Op::SlotAddr(slot, offset) => self.slot_address(regs[0], slot, offset),

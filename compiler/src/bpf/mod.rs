@@ -1,7 +1,8 @@
 //! CLIF to BPF code. Nothing here knows the script language.
 //!
 //! Stages, in order: `legalize` (CLIF to CLIF: expands what BPF lacks), `canon`
-//! (merges recomputed values, which the verifier could not connect), `isel`
+//! (merges recomputed values, which the verifier could not connect), `sink`
+//! (moves loop counters' steps behind the last use of the counter), `isel`
 //! (CLIF to machine code over virtual registers), `regalloc`, `frame` (stack
 //! layout), `emit` (encoding, jumps). The result is position-independent: the
 //! ELF writer places it and turns [`Reloc`]s into relocations.
@@ -19,6 +20,7 @@ mod legalize;
 mod print;
 mod regalloc;
 mod saves;
+mod sink;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -153,6 +155,7 @@ pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
     let mut ir = func.ir.clone();
     legalize::legalize(&mut ir, &module.symbols).map_err(|m| internal("legalisation", m))?;
     canon::merge_clones(&mut ir);
+    sink::sink_steps(&mut ir);
     let draft = isel::select(&ir, &module.symbols).map_err(|m| internal("selection", m))?;
     let (code, output) =
         regalloc::allocate(draft).map_err(|m| internal("register allocation", m))?;

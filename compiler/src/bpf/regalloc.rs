@@ -6,10 +6,15 @@
 //! A long-lived value with a fixed-register operand makes the allocator split
 //! its live range around every call. So values that live across a call never
 //! have such operands: a copy does, which lives only from the copy to the call.
+//! The allocator treats values that flow into each other through two-address
+//! operations and block parameters as one; so do we.
 
 use std::collections::HashSet;
 
-use regalloc2::{Block, MachineEnv, Operand, OperandKind, Output, PRegSet, RegallocOptions, VReg};
+use regalloc2::{
+    Block, MachineEnv, Operand, OperandConstraint, OperandKind, Output, PRegSet, RegallocOptions,
+    VReg,
+};
 
 use super::insn::AluOp;
 use super::vcode::{Draft, Op, Src, VBlock, VCode, VInst, fixed_register, preg, vreg};
@@ -140,20 +145,101 @@ fn live_over_calls(draft: &Draft, live_out: &[RegSet]) -> RegSet {
     over
 }
 
+/// Values that the allocator is likely to keep in one register: the result of a
+/// two-address operation with the operand it overwrites, a block parameter with
+/// its arguments.
+struct Webs(Vec<usize>);
+
+impl Webs {
+    fn new(draft: &Draft, live_out: &[RegSet]) -> Webs {
+        let mut webs = Webs((0..draft.vregs).collect());
+        for (block, live_out) in draft.blocks.iter().zip(live_out) {
+            for (succ, args) in block.succs.iter().zip(&block.args) {
+                for (&arg, &param) in args.iter().zip(&draft.blocks[succ.index()].params) {
+                    webs.unite(arg, param);
+                }
+            }
+            let mut live = live_out.clone();
+            for inst in block.insts.iter().rev() {
+                if let Some((def, reused)) = reuse(inst)
+                    && !live.contains(reused)
+                {
+                    webs.unite(def, reused);
+                }
+                step_back(&mut live, inst);
+            }
+        }
+        webs
+    }
+
+    fn root(&self, reg: VReg) -> usize {
+        let mut at = reg.vreg();
+        while self.0[at] != at {
+            at = self.0[at];
+        }
+        at
+    }
+
+    fn unite(&mut self, a: VReg, b: VReg) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+
+    /// All values that share a web with one of `set`.
+    fn close(&self, set: &RegSet) -> RegSet {
+        let regs = || (0..self.0.len()).map(vreg);
+        let mut roots = RegSet(vec![0; set.0.len()]);
+        regs()
+            .filter(|&reg| set.contains(reg))
+            .for_each(|reg| roots.insert(vreg(self.root(reg))));
+        let mut closed = RegSet(vec![0; set.0.len()]);
+        regs()
+            .filter(|&reg| roots.contains(vreg(self.root(reg))))
+            .for_each(|reg| closed.insert(reg));
+        closed
+    }
+}
+
+/// The result of a two-address operation and the operand it overwrites.
+fn reuse(inst: &VInst) -> Option<(VReg, VReg)> {
+    inst.operands
+        .iter()
+        .find_map(|operand| match operand.constraint() {
+            OperandConstraint::Reuse(index) => Some((operand.vreg(), inst.operands[index].vreg())),
+            _ => None,
+        })
+}
+
 /// Copies between long-lived values and fixed operands; and, where an operation
 /// commutes, lets it overwrite the operand that dies.
 fn insert_copies(draft: &mut Draft) {
     let live_out = live_out(draft);
+    for_each_inst(draft, &live_out, |inst, after, _| {
+        overwrite_dying_operand(inst, after);
+        (Vec::new(), Vec::new())
+    });
     let over = live_over_calls(draft, &live_out);
+    let over = Webs::new(draft, &live_out).close(&over);
+    for_each_inst(draft, &live_out, |inst, after, next| {
+        copies(inst, after, &over, next)
+    });
+}
+
+/// Rewrites each instruction, given what is live after it and the next free
+/// register; puts what `rewrite` returns before and after it.
+fn for_each_inst(
+    draft: &mut Draft,
+    live_out: &[RegSet],
+    mut rewrite: impl FnMut(&mut VInst, &RegSet, &mut usize) -> (Vec<VInst>, Vec<VInst>),
+) {
     let mut next = draft.vregs;
-    for (block, live_out) in draft.blocks.iter_mut().zip(&live_out) {
+    for (block, live_out) in draft.blocks.iter_mut().zip(live_out) {
         let mut live = live_out.clone();
         let mut reversed = Vec::with_capacity(block.insts.len());
         for mut inst in std::mem::take(&mut block.insts).into_iter().rev() {
             let after = live.clone();
             step_back(&mut live, &inst);
-            overwrite_dying_operand(&mut inst, &after);
-            let (before, later) = copies(&mut inst, &after, &over, &mut next);
+            let (before, later) = rewrite(&mut inst, &after, &mut next);
             reversed.extend(later);
             reversed.push(inst);
             reversed.extend(before);
@@ -194,9 +280,9 @@ fn copies(
         };
         *operand = Operand::new(copy, operand.constraint(), operand.kind(), operand.pos());
         debug_assert_eq!(fixed_register(operand), Some(reg));
-        let operands = vec![Operand::reg_reuse_def(def, 1), Operand::reg_use(source)];
+        let operands = vec![Operand::reg_def(def), Operand::reg_use(source)];
         list.push(VInst {
-            op: Op::Copy,
+            op: Op::Move,
             operands,
             srcloc,
         });

@@ -72,6 +72,9 @@ pub(super) enum Op {
     /// def = use, same register: no code. The allocator inserts a move if the
     /// value of the use lives on.
     Copy,
+    /// def = use, which the allocator keeps apart; no code if it gave both the
+    /// same register.
+    Move,
     /// def: a constant.
     Const(i64),
     /// def: the value of a symbol.
