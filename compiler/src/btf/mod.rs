@@ -4,6 +4,8 @@
 //! Out: records by id and name for `ctypes`; the object's `.BTF` and `.BTF.ext`.
 //! Invariants: a leaf, it knows no stage of the compiler.
 
+pub mod core;
+pub mod encode;
 pub mod index;
 pub mod raw;
 pub mod reference;
