@@ -7,6 +7,7 @@
 pub mod core;
 pub mod encode;
 pub mod index;
+mod pack;
 pub mod raw;
 pub mod reference;
 pub mod source;
