@@ -13,6 +13,8 @@ mod pack;
 pub mod raw;
 pub mod reference;
 pub mod source;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use raw::{Btf, Kind, Record};

@@ -96,10 +96,10 @@ impl Pack {
     }
 
     fn group(&self, place: Place) -> Result<Rc<Vec<u8>>> {
-        if let Some((at, group)) = &*self.last.borrow() {
-            if *at == place.group {
-                return Ok(group.clone());
-            }
+        if let Some((at, group)) = &*self.last.borrow()
+            && *at == place.group
+        {
+            return Ok(group.clone());
         }
         let frame = self.body.get(place.group..place.group + place.group_len);
         let group = Rc::new(decompress(frame.context("truncated reference pack")?)?);

@@ -98,7 +98,7 @@ impl Writer {
             name,
             info(Kind::Int, 0, false),
             size,
-            &[encoding | 8 * size],
+            &[encoding | (8 * size)],
         )
     }
 
