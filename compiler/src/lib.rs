@@ -5,4 +5,5 @@
 //! payload crate). Only `driver` knows the order.
 
 pub mod ctypes;
+pub mod elf;
 pub mod span;
