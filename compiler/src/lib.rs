@@ -6,4 +6,5 @@
 
 pub mod ctypes;
 pub mod elf;
+pub mod link;
 pub mod span;
