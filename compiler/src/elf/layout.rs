@@ -1,14 +1,10 @@
-//! Where each function and map lies in the object.
+//! Where each function lies in the object.
 //!
-//! In: the functions and maps of an [`ObjectInput`]. Out: section and offset of
-//! each. Fixed before anything is written, because `.BTF.ext` names
-//! instructions by section and offset, and `.BTF` maps by offset.
+//! In: the functions of an [`ObjectInput`]. Out: section and offset of each.
+//! Fixed before anything is written, because `.BTF.ext` names instructions by
+//! section and offset.
 
-use super::{FunctionId, MapIndex, ObjectInput, Role, TEXT};
-
-/// Bytes that a map's definition takes in `.maps`: five pointers, which only
-/// exist as types (`maps.rs`). libbpf wants the symbols that far apart.
-pub const MAP_DEF_SIZE: u32 = 5 * 8;
+use super::{FunctionId, ObjectInput, Role, TEXT};
 
 /// Section and offset of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +15,7 @@ pub struct Place {
     pub offset: u32,
 }
 
-/// Places of all functions and maps.
+/// Places of all functions.
 #[derive(Clone, Debug)]
 pub struct Layout {
     sections: Vec<&'static str>,
@@ -29,13 +25,13 @@ pub struct Layout {
 impl Layout {
     /// Places the functions of `input`: subprograms in `.text`, programs in the
     /// section of their type, in the order in which they stand.
-    pub fn new(input: &ObjectInput) -> Layout {
+    pub fn new(input: &ObjectInput<'_>) -> Layout {
         let mut sizes: Vec<(&'static str, u32)> = Vec::new();
         let mut places = Vec::with_capacity(input.functions.len());
         for f in &input.functions {
             let section = match f.role {
                 Role::Program { section } => section,
-                Role::Subprogram => TEXT,
+                Role::Subprogram { .. } => TEXT,
             };
             let i = sizes.iter().position(|(s, _)| *s == section).unwrap_or_else(|| {
                 sizes.push((section, 0));
@@ -55,10 +51,5 @@ impl Layout {
     /// Where a function lies.
     pub fn place(&self, id: FunctionId) -> Place {
         self.places[id.0 as usize]
-    }
-
-    /// Where a map's definition lies in `.maps`, in bytes.
-    pub fn map_offset(&self, id: MapIndex) -> u32 {
-        id.0 * MAP_DEF_SIZE
     }
 }

@@ -1,20 +1,27 @@
 //! The BPF object file.
 //!
-//! In: finished BPF code of all functions, the maps, read-only data, and the
-//! type information (`btf`). Out: the bytes of a relocatable ELF file that
-//! libbpf loads and that `llvm-objdump` and `bpftool` read.
+//! In: finished BPF code of all functions, with the relocations, CO-RE uses and
+//! source lines of its instructions; the maps and read-only data. Out: the bytes
+//! of a relocatable ELF file that libbpf loads and that `llvm-objdump` and
+//! `bpftool` read.
 //! Invariants: the same input gives the same bytes; every relocation points at
 //! an instruction that can carry it, and the operand that the relocation
 //! replaces is written here and nowhere else.
 //! Knows nothing of CLIF or of the script's language.
 
+mod info;
 mod layout;
+mod write;
 #[cfg(test)]
 mod tests;
-mod write;
+
+use anyhow::Result;
+
+use crate::btf::core::{CoreId, CoreTable};
+use crate::btf::encode::{KsymDef, MapDef, VariableDef};
+use crate::ctypes::TypeStore;
 
 pub use layout::{Layout, Place};
-pub use write::write;
 
 /// Bytes of one BPF instruction slot.
 pub const SLOT: usize = 8;
@@ -34,15 +41,22 @@ pub struct MapIndex(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExternId(pub u32);
 
-/// Everything that goes into the object except type information.
-#[derive(Clone, Debug, Default)]
-pub struct ObjectInput {
+/// Everything that goes into the object.
+#[derive(Clone)]
+pub struct ObjectInput<'a> {
+    /// Where the types of `core` are.
+    pub types: &'a TypeStore,
+    /// The CO-RE relocations that functions refer to by id.
+    pub core: &'a CoreTable,
     /// Programs, subprograms and callbacks; within a section they keep this order.
     pub functions: Vec<Function>,
     /// Maps in the order of their definition.
-    pub maps: Vec<Map>,
+    pub maps: Vec<MapDef>,
     /// Initial bytes of `.rodata`; no section when empty.
     pub rodata: Vec<u8>,
+    /// Names and types of parts of `.rodata`, for those who look at the object;
+    /// in the order of offsets, without overlaps. May be empty.
+    pub variables: Vec<VariableDef>,
     /// Licence of the programs, which decides what helpers they may call.
     pub license: String,
     /// Kernel symbols that libbpf resolves (kfuncs and `__ksym` variables).
@@ -58,8 +72,13 @@ pub struct Function {
     pub role: Role,
     /// Encoded instructions.
     pub code: Vec<u8>,
-    /// Operands that are known only when the object is loaded.
+    /// Operands that are known only when the object is loaded, by slot.
     pub relocs: Vec<Reloc>,
+    /// Operands that depend on the target's types, by slot. The instruction
+    /// holds the value by the types compiled against.
+    pub core: Vec<CoreSlot>,
+    /// Where in the source instructions come from, by slot.
+    pub lines: Vec<Line>,
 }
 
 /// What a function is for.
@@ -72,7 +91,10 @@ pub enum Role {
         section: &'static str,
     },
     /// Called by other functions, or given to a helper as a callback.
-    Subprogram,
+    Subprogram {
+        /// Number of parameters.
+        params: u8,
+    },
 }
 
 /// A relocation.
@@ -102,28 +124,43 @@ pub enum Target {
     Extern(ExternId),
 }
 
-/// A map, as its creation needs it.
+/// An instruction whose operand is a CO-RE relocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoreSlot {
+    /// Index of the instruction slot within its function.
+    pub slot: u32,
+    /// The relocation.
+    pub relocation: CoreId,
+}
+
+/// Where an instruction, and those behind it up to the next line, come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Map {
-    /// Symbol; the kernel shows its first 15 bytes.
-    pub symbol: String,
-    /// `enum bpf_map_type`.
-    pub map_type: u32,
-    /// Bytes of a key.
-    pub key_size: u32,
-    /// Bytes of a value.
-    pub value_size: u32,
-    /// Number of entries; bytes for a ring buffer.
-    pub max_entries: u32,
-    /// `BPF_F_*` of map creation.
-    pub flags: u32,
+pub struct Line {
+    /// Index of the instruction slot within its function.
+    pub slot: u32,
+    /// File as shown to the user.
+    pub file: String,
+    /// Text of the line.
+    pub text: String,
+    /// Line number, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
 }
 
 /// A symbol of the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Extern {
-    /// Name.
-    pub name: String,
+    /// What it is.
+    pub symbol: KsymDef,
     /// May be missing on the target: then a kfunc must not be called, an address is 0.
     pub weak: bool,
+}
+
+/// Writes the object.
+pub fn write(input: &ObjectInput<'_>) -> Result<Vec<u8>> {
+    write::check(input)?;
+    let layout = Layout::new(input);
+    let btf = info::encode(input, &layout)?;
+    write::write(input, &layout, &btf)
 }

@@ -5,6 +5,8 @@ use object::read::elf::{FileHeader as _, Rel as _, SectionHeader as _, Sym as _}
 use object::{Endianness, LittleEndian};
 
 use super::*;
+use crate::btf::BtfSources;
+use crate::btf::encode::{KsymKind, MapPart};
 
 /// One instruction slot.
 fn insn(opcode: u8, dst: u8, src: u8, offset: i16, imm: i32) -> Vec<u8> {
@@ -24,7 +26,7 @@ fn exit() -> Vec<u8> {
 }
 
 fn function(name: &str, role: Role, body: Vec<u8>, relocs: Vec<Reloc>) -> Function {
-    Function { name: name.into(), role, code: [body, exit()].concat(), relocs }
+    Function { name: name.into(), role, code: [body, exit()].concat(), relocs, core: vec![], lines: vec![] }
 }
 
 fn reloc(slot: u32, target: Target) -> Reloc {
@@ -32,10 +34,13 @@ fn reloc(slot: u32, target: Target) -> Reloc {
 }
 
 /// Two programs of one type, one of another, two subprograms, every kind of relocation.
-pub(super) fn sample() -> ObjectInput {
+fn sample<'a>(types: &'a TypeStore, core: &'a CoreTable) -> ObjectInput<'a> {
     let tracepoint = Role::Program { section: "tracepoint" };
+    let subprogram = |params| Role::Subprogram { params };
     let call = || insn(0x85, 0, 0, 0, 5);
     ObjectInput {
+        types,
+        core,
         functions: vec![
             function(
                 "first",
@@ -48,8 +53,8 @@ pub(super) fn sample() -> ObjectInput {
                 ],
             ),
             function("second", tracepoint, load(1), vec![reloc(0, Target::Callback(FunctionId(3)))]),
-            function("helper", Role::Subprogram, vec![], vec![]),
-            function("callback", Role::Subprogram, call(), vec![reloc(0, Target::Call(FunctionId(2)))]),
+            function("helper", subprogram(0), vec![], vec![]),
+            function("callback", subprogram(4), call(), vec![reloc(0, Target::Call(FunctionId(2)))]),
             function(
                 "timer",
                 Role::Program { section: "perf_event" },
@@ -57,15 +62,31 @@ pub(super) fn sample() -> ObjectInput {
                 vec![reloc(0, Target::Extern(ExternId(0))), reloc(2, Target::Extern(ExternId(1)))],
             ),
         ],
-        maps: ["at_a", "at_b"].map(|name| map(name, 1, 8, 8, 4096)).into(),
+        maps: ["at_a", "at_b"].map(|name| map(name, BPF_MAP_TYPE_HASH)).into(),
         rodata: (0..16).collect(),
+        variables: vec![],
         license: "GPL".into(),
-        externs: [("jiffies", false), ("bpf_some_kfunc", true)].map(|(n, weak)| Extern { name: n.into(), weak }).into(),
+        externs: [("jiffies", false), ("bpf_some_kfunc", true)].map(|(name, weak)| external(name, weak)).into(),
     }
 }
 
-pub(super) fn map(symbol: &str, map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> Map {
-    Map { symbol: symbol.into(), map_type, key_size, value_size, max_entries, flags: 0 }
+const BPF_MAP_TYPE_HASH: u32 = 1;
+
+fn map(name: &str, map_type: u32) -> MapDef {
+    let part = MapPart::Int { size: 8, signed: false };
+    MapDef { name: name.into(), map_type, key: part, value: part, max_entries: 4096, flags: 0 }
+}
+
+fn external(name: &str, weak: bool) -> Extern {
+    Extern { symbol: KsymDef { name: name.into(), kind: KsymKind::Address }, weak }
+}
+
+/// The sample as changed by `change`, written.
+fn written(change: impl FnOnce(&mut ObjectInput<'_>)) -> Result<Vec<u8>> {
+    let (types, core) = (TypeStore::new(BtfSources::none()), CoreTable::new());
+    let mut input = sample(&types, &core);
+    change(&mut input);
+    super::write(&input)
 }
 
 /// (section, offset, type, symbol or section that it names, slot's source register, slot's immediate).
@@ -100,8 +121,7 @@ fn relocations(bytes: &[u8]) -> Vec<Seen> {
 
 #[test]
 fn relocations_name_what_libbpf_expects() {
-    let input = sample();
-    let bytes = write(&input, &Layout::new(&input), b"", b"").unwrap();
+    let bytes = written(|_| ()).unwrap();
     let (r64, r32) = (R_BPF_64_64.0, R_BPF_64_32.0);
     let seen = relocations(&bytes);
     let seen: Vec<_> =
@@ -122,8 +142,7 @@ fn relocations_name_what_libbpf_expects() {
 
 #[test]
 fn symbols_have_the_binding_libbpf_expects() {
-    let input = sample();
-    let bytes = write(&input, &Layout::new(&input), b"", b"").unwrap();
+    let bytes = written(|_| ()).unwrap();
     let header = FileHeader64::<LittleEndian>::parse(bytes.as_slice()).unwrap();
     let sections = header.sections(LittleEndian, bytes.as_slice()).unwrap();
     let symbols = sections.symbols(LittleEndian, bytes.as_slice(), object::elf::SHT_SYMTAB).unwrap();
@@ -154,20 +173,15 @@ fn symbols_have_the_binding_libbpf_expects() {
 
 #[test]
 fn same_input_same_bytes() {
-    let once = write(&sample(), &Layout::new(&sample()), b"btf", b"ext").unwrap();
-    assert_eq!(once, write(&sample(), &Layout::new(&sample()), b"btf", b"ext").unwrap());
+    let once = written(|_| ()).unwrap();
+    assert_eq!(once, written(|_| ()).unwrap());
 }
 
 #[test]
 fn nonsense_is_refused_by_name() {
-    let refused = |change: fn(&mut ObjectInput)| {
-        let mut input = sample();
-        change(&mut input);
-        format!("{:#}", write(&input, &Layout::new(&input), b"", b"").unwrap_err())
-    };
     for (change, want) in [
-        ((|i| i.functions[1].name = "first".into()) as fn(&mut ObjectInput), "`first` is defined twice"),
-        (|i| i.maps[0].symbol = "a\0b".into(), "object symbol"),
+        ((|i| i.functions[1].name = "first".into()) as fn(&mut ObjectInput<'_>), "`first` is defined twice"),
+        (|i| i.maps[0].name = "a\0b".into(), "object symbol"),
         (|i| i.functions[0].code.truncate(9), "9 bytes of code"),
         (|i| i.functions[0].relocs[0].slot = 5, "opcode 0xb7"),
         (|i| i.functions[0].relocs[0].slot = 500, "no such instruction"),
@@ -176,7 +190,7 @@ fn nonsense_is_refused_by_name() {
         (|i| i.functions[0].relocs[2].target = Target::Call(FunctionId(0)), "`first` is a program"),
         (|i| i.functions[0].relocs[1].target = Target::Rodata { offset: 16 }, "no byte 16"),
     ] {
-        let message = refused(change);
+        let message = format!("{:#}", written(change).unwrap_err());
         assert!(message.contains(want), "{message} lacks {want}");
     }
 }

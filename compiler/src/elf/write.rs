@@ -1,6 +1,6 @@
 //! Writes the ELF file.
 //!
-//! In: an [`ObjectInput`], its [`Layout`] and the two BTF sections. Out: bytes.
+//! In: an [`ObjectInput`], its [`Layout`] and its BTF. Out: bytes.
 //!
 //! What libbpf (1.7) insists on, and why the symbols look as they do: relocation
 //! sections are REL; a program is a global function, a subprogram a local one
@@ -18,8 +18,8 @@ use object::{
     Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 
-use super::layout::MAP_DEF_SIZE;
-use super::{Extern, Function, FunctionId, Layout, MapIndex, ObjectInput, Reloc, Role, SLOT, TEXT, Target};
+use super::{Function, FunctionId, Layout, ObjectInput, Reloc, Role, SLOT, TEXT, Target};
+use crate::btf::encode::ObjectBtf;
 
 /// `BPF_LD | BPF_IMM | BPF_DW`: the only instruction of two slots.
 const LD_IMM64: u8 = 0x18;
@@ -28,21 +28,20 @@ const CALL: u8 = 0x85;
 /// `BPF_PSEUDO_CALL` in the source register: the callee is BPF code.
 const PSEUDO_CALL: u8 = 1;
 
-/// Writes the object. `btf` and `btf_ext` are the contents of the sections of
-/// those names; empty ones are left out.
-pub fn write(input: &ObjectInput, layout: &Layout, btf: &[u8], btf_ext: &[u8]) -> Result<Vec<u8>> {
-    check(input)?;
-    let mut writer = Writer::new(input, layout);
-    writer.add_data(btf, btf_ext);
+/// Writes the object of a checked input.
+pub(super) fn write(input: &ObjectInput<'_>, layout: &Layout, btf: &ObjectBtf) -> Result<Vec<u8>> {
+    let mut writer = Writer::new(input, layout, btf);
+    writer.add_data();
     writer.add_functions();
     writer.add_relocations().context("internal error in the object writer")?;
     writer.object.write().context("internal error: the object cannot be written")
 }
 
 /// Refuses what would give an object that means something else.
-fn check(input: &ObjectInput) -> Result<()> {
+pub(super) fn check(input: &ObjectInput<'_>) -> Result<()> {
     let names = input.functions.iter().map(|f| &f.name);
-    let names = names.chain(input.maps.iter().map(|m| &m.symbol)).chain(input.externs.iter().map(|e| &e.name));
+    let names = names.chain(input.maps.iter().map(|m| &m.name));
+    let names = names.chain(input.externs.iter().map(|e| &e.symbol.name));
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
         ensure!(!name.is_empty() && !name.contains('\0'), "internal error: object symbol {name:?}");
@@ -55,6 +54,11 @@ fn check(input: &ObjectInput) -> Result<()> {
             f.name,
             f.code.len()
         );
+        let slots = (f.code.len() / SLOT) as u32;
+        let marks = f.core.iter().map(|c| c.slot).chain(f.lines.iter().map(|l| l.slot));
+        for slot in marks {
+            ensure!(slot < slots, "internal error: function `{}` has no instruction {slot}", f.name);
+        }
     }
     ensure!(!input.license.contains('\0'), "internal error: the licence contains a NUL");
     Ok(())
@@ -62,8 +66,9 @@ fn check(input: &ObjectInput) -> Result<()> {
 
 /// The object under construction and the symbols that relocations name.
 struct Writer<'a> {
-    input: &'a ObjectInput,
+    input: &'a ObjectInput<'a>,
     layout: &'a Layout,
+    btf: &'a ObjectBtf,
     object: Object<'a>,
     /// Code sections by name.
     sections: BTreeMap<&'static str, SectionId>,
@@ -75,7 +80,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// An object with its code sections, in the order of the layout.
-    fn new(input: &'a ObjectInput, layout: &'a Layout) -> Self {
+    fn new(input: &'a ObjectInput<'a>, layout: &'a Layout, btf: &'a ObjectBtf) -> Self {
         let mut object = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
         let mut sections = BTreeMap::new();
         for &name in layout.sections() {
@@ -85,6 +90,7 @@ impl<'a> Writer<'a> {
         Writer {
             input,
             layout,
+            btf,
             object,
             sections,
             rodata: None,
@@ -95,19 +101,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Adds all sections that are not code, and the symbols in them.
-    fn add_data(&mut self, btf: &'a [u8], btf_ext: &'a [u8]) {
+    fn add_data(&mut self) {
         let license: Vec<u8> = self.input.license.bytes().chain([0]).collect();
         let size = license.len() as u64;
         let section = self.add_section("license", SectionKind::Data, license, 1);
         self.add_symbol("_license", SymbolKind::Data, SymbolScope::Dynamic, section, 0, size);
 
-        if !self.input.maps.is_empty() {
-            let size = self.input.maps.len() * MAP_DEF_SIZE as usize;
-            let section = self.add_section(".maps", SectionKind::Data, vec![0; size], 8);
-            for (i, map) in self.input.maps.iter().enumerate() {
-                let offset = u64::from(self.layout.map_offset(MapIndex(i as u32)));
-                let size = u64::from(MAP_DEF_SIZE);
-                let id = self.add_symbol(&map.symbol, SymbolKind::Data, SymbolScope::Dynamic, section, offset, size);
+        if let Some(size) = self.btf.maps.iter().map(|(offset, size)| offset + size).max() {
+            // The definitions are types only (`btf::encode`): what libbpf wants here is room.
+            let section = self.add_section(".maps", SectionKind::Data, vec![0; size as usize], 8);
+            for (map, &(offset, size)) in self.input.maps.iter().zip(&self.btf.maps) {
+                let (offset, size) = (offset.into(), size.into());
+                let id = self.add_symbol(&map.name, SymbolKind::Data, SymbolScope::Dynamic, section, offset, size);
                 self.maps.push(id);
             }
         }
@@ -115,19 +120,19 @@ impl<'a> Writer<'a> {
             let data = self.input.rodata.as_slice();
             self.rodata = Some(self.add_section(".rodata", SectionKind::ReadOnlyData, data, 8));
         }
-        for (name, data) in [(".BTF", btf), (".BTF.ext", btf_ext)] {
+        for (name, data) in [(".BTF", &self.btf.btf), (".BTF.ext", &self.btf.ext)] {
             if !data.is_empty() {
-                self.add_section(name, SectionKind::Other, data, 4);
+                self.add_section(name, SectionKind::Other, data.as_slice(), 4);
             }
         }
-        for Extern { name, weak } in &self.input.externs {
+        for external in &self.input.externs {
             let id = self.object.add_symbol(Symbol {
-                name: name.as_bytes().to_vec(),
+                name: external.symbol.name.clone().into_bytes(),
                 value: 0,
                 size: 0,
                 kind: SymbolKind::Unknown,
                 scope: SymbolScope::Dynamic,
-                weak: *weak,
+                weak: external.weak,
                 section: SymbolSection::Undefined,
                 flags: SymbolFlags::None,
             });
@@ -175,13 +180,25 @@ impl<'a> Writer<'a> {
             let section = self.sections[place.section];
             let offset = self.object.append_section_data(section, &f.code, SLOT as u64);
             debug_assert_eq!(offset, u64::from(place.offset));
+            self.write_local_ids(f, section, place.offset as usize);
             let scope = match f.role {
                 // `Linkage` would mean a hidden symbol, which libbpf takes for a static function.
                 Role::Program { .. } => SymbolScope::Dynamic,
-                Role::Subprogram => SymbolScope::Compilation,
+                Role::Subprogram { .. } => SymbolScope::Compilation,
             };
             let id = self.add_symbol(&f.name, SymbolKind::Text, scope, section, offset, f.code.len() as u64);
             self.functions.push(id);
+        }
+    }
+
+    /// Fills in what is known only now: ids of types in the object's own BTF.
+    fn write_local_ids(&mut self, f: &Function, section: SectionId, start: usize) {
+        for used in &f.core {
+            let at = start + used.slot as usize * SLOT + 4;
+            let code = self.object.section_mut(section).data_mut();
+            if let (Some(id), Some(imm)) = (self.btf.local_ids.get(&used.relocation), code.get_mut(at..at + 4)) {
+                imm.copy_from_slice(&id.to_le_bytes());
+            }
         }
     }
 
@@ -225,7 +242,7 @@ impl<'a> Writer<'a> {
     /// Symbol and operand for a target, if an instruction with this opcode may refer to it.
     fn resolve(&mut self, opcode: u8, target: Target) -> Result<(SymbolId, i32)> {
         let subprogram = |id: FunctionId| match self.input.functions.get(id.0 as usize) {
-            Some(f) if f.role == Role::Subprogram => Ok(()),
+            Some(Function { role: Role::Subprogram { .. }, .. }) => Ok(()),
             Some(f) => bail!("`{}` is a program, not a subprogram", f.name),
             None => bail!("no function {}", id.0),
         };

@@ -8,7 +8,7 @@
 //!
 //! The slot note is a retained static of the runtime in section `.note.btc`: an
 //! ELF note (`btc`, type 1) that holds `delta`, `len` and a reserved word, 64
-//! bits each. It is aligned to eight bytes, so linkers give it a `PT_NOTE` of its own: a
+//! bits each; `delta` is the payload's address minus the note's. It is aligned to eight bytes, so linkers give it a `PT_NOTE` of its own: a
 //! spare program header, which becomes the `PT_LOAD`. A payload appended behind
 //! the sections, or in a section without a segment, does not survive `strip`,
 //! `llvm-strip`, `sstrip` and signing; one in a segment with a section does.
@@ -51,7 +51,7 @@ pub fn link(template: &[u8], payload: &[u8]) -> Result<Vec<u8>> {
     let segment = load_segment(elf.page_size(), address, offset, payload.len());
     let at = elf.header.e_phoff.get(LE) as usize + spare * size_of::<Segment>();
     overwrite(&mut out, at, bytes_of(&segment))?;
-    let delta = address - (slot.address + SLOT_HEADER.len() as u64);
+    let delta = address - slot.address;
     overwrite(&mut out, slot.offset + 16, &delta.to_le_bytes())?;
     overwrite(&mut out, slot.offset + 24, &(payload.len() as u64).to_le_bytes())?;
     Ok(out)
@@ -64,7 +64,7 @@ pub fn payload_of(executable: &[u8]) -> Result<Option<&[u8]>> {
     if slot.len == 0 {
         return Ok(None);
     }
-    let address = slot.address.wrapping_add(SLOT_HEADER.len() as u64).wrapping_add(slot.delta);
+    let address = slot.address.wrapping_add(slot.delta);
     let bytes = elf.segments.iter().find_map(|s| {
         let within = usize::try_from(address.checked_sub(s.p_vaddr.get(LE))?).ok()?;
         let len = usize::try_from(slot.len).ok()?;

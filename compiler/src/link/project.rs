@@ -137,7 +137,7 @@ struct Aligned<T: ?Sized>(T);
 static PAYLOAD: &Aligned<[u8]> = &Aligned(*include_bytes!("../payload.bin"));
 
 fn main() -> ExitCode {{
-    btc_runtime::main_with(&PAYLOAD.0)
+    btc_runtime::main(Some(&PAYLOAD.0))
 }}
 "#,
         comment(script)

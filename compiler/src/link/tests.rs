@@ -9,9 +9,9 @@ use super::*;
 
 /// A runtime of few bytes: writes its payload to stdout; status 3 when there is none.
 const STUB: &str = r#"
-__asm__(".pushsection .note.btc, \"a\", @note\n.balign 8\n.long 4, 24, 1\n.asciz \"btc\"\n"
-        ".hidden slot\nslot: .quad 0, 0, 0\n.popsection");
-extern const volatile struct { unsigned long delta, len, reserved; } slot __attribute__((visibility("hidden")));
+__asm__(".pushsection .note.btc, \"a\", @note\n.balign 8\n.hidden slot\n"
+        "slot: .long 4, 24, 1\n.asciz \"btc\"\n.quad 0, 0, 0\n.popsection");
+extern const volatile struct { unsigned note[4]; unsigned long delta, len, reserved; } slot __attribute__((visibility("hidden")));
 static char bss[100000];
 static long call(long n, long a, long b, long c) {
     long r;
@@ -21,7 +21,7 @@ static long call(long n, long a, long b, long c) {
 void _start(void) {
     for (unsigned i = 0; i < sizeof bss; i++)
         if (((volatile char *)bss)[i]) call(231, 4, 0, 0);
-    call(1, 1, (long)&slot.delta + slot.delta, slot.len);
+    call(1, 1, (long)&slot + slot.delta, slot.len);
     call(231, slot.len ? 0 : 3, 0, 0);
 }
 "#;
