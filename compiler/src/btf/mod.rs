@@ -6,10 +6,16 @@
 
 pub mod core;
 pub mod encode;
+mod ext;
 pub mod index;
+mod local;
+mod pack;
 pub mod raw;
 pub mod reference;
 pub mod source;
+#[cfg(test)]
+mod tests;
+mod write;
 
 pub use raw::{Btf, Kind, Record};
 pub use source::BtfSources;

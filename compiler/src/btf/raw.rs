@@ -257,10 +257,10 @@ impl Btf {
 
     /// A record by id; ids that do not exist are `void`.
     pub fn record(&self, id: u32) -> Record<'_> {
-        if id < self.first_id {
-            if let Some(base) = &self.base {
-                return base.record(id);
-            }
+        if id < self.first_id
+            && let Some(base) = &self.base
+        {
+            return base.record(id);
         }
         let own = id.wrapping_sub(self.first_id) as usize;
         let at = match self.offsets.get(own) {
@@ -294,10 +294,10 @@ impl Btf {
 
     /// The bytes of a string; empty if it does not exist.
     pub fn string_bytes(&self, offset: u32) -> &[u8] {
-        if offset < self.first_string {
-            if let Some(base) = &self.base {
-                return base.string_bytes(offset);
-            }
+        if offset < self.first_string
+            && let Some(base) = &self.base
+        {
+            return base.string_bytes(offset);
         }
         let tail = self
             .data

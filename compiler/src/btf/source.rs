@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
 
 use super::raw::{self, Btf};
-use super::reference;
+use super::reference::ReferenceBtf;
 
 /// The directory in which a running kernel shows its BTF.
 const RUNNING: &str = "/sys/kernel/btf";
@@ -34,7 +34,7 @@ enum Origin {
     /// Bytes already read.
     Bytes(Vec<u8>),
     /// A part of the bundled reference.
-    Reference,
+    Reference(Rc<ReferenceBtf>),
 }
 
 impl Blob {
@@ -50,7 +50,7 @@ impl Blob {
         match &self.from {
             Origin::File(path) => read_file(path),
             Origin::Bytes(bytes) => Ok(bytes.clone()),
-            Origin::Reference => reference::btf(&self.name),
+            Origin::Reference(reference) => reference.read(&self.name),
         }
     }
 }
@@ -84,10 +84,12 @@ impl BtfSources {
 
     /// The bundled reference kernel.
     pub fn reference() -> Result<Self> {
-        let base = Rc::new(Btf::new(reference::btf("vmlinux")?, None)?);
-        let modules = reference::modules()?
-            .iter()
-            .map(|name| Blob::new(name, Origin::Reference))
+        let reference = Rc::new(ReferenceBtf::open()?);
+        let base = Rc::new(Btf::new(reference.read("vmlinux")?, None)?);
+        let modules = reference
+            .modules()
+            .into_iter()
+            .map(|name| Blob::new(name, Origin::Reference(reference.clone())))
             .collect();
         Ok(BtfSources {
             kernels: vec![Kernel { base, modules }],

@@ -183,14 +183,14 @@ impl TypeStore {
     /// The id for a record that is neither a modifier nor an integer.
     fn number(&self, found: &Found, btf_id: u32) -> CTypeId {
         let first = found.btf.first_id();
-        if btf_id < first {
-            if let Some(base) = found.btf.base() {
-                let base = Found {
-                    module: None,
-                    btf: base.clone(),
-                };
-                return self.number(&base, btf_id);
-            }
+        if btf_id < first
+            && let Some(base) = found.btf.base()
+        {
+            let base = Found {
+                module: None,
+                btf: base.clone(),
+            };
+            return self.number(&base, btf_id);
         }
         let local = btf_id - first;
         let blob = self.inner.blob_number(found);
