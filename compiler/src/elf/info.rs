@@ -19,11 +19,8 @@ pub(super) fn encode(input: &ObjectInput<'_>, layout: &Layout) -> Result<ObjectB
     let functions: Vec<FunctionDef> =
         layout.sections().iter().flat_map(|&s| in_section(s)).map(|&(place, f)| function(place, f)).collect();
     let ksyms: Vec<KsymDef> = input.externs.iter().map(|e| e.symbol.clone()).collect();
-    let rodata = SectionDef {
-        name: ".rodata".into(),
-        size: input.rodata.len() as u32,
-        variables: input.variables.clone(),
-    };
+    let rodata =
+        SectionDef { name: ".rodata".into(), size: input.rodata.len() as u32, variables: input.variables.clone() };
     let sections = if input.rodata.is_empty() || input.variables.is_empty() { vec![] } else { vec![rodata] };
     let parts = ObjectBtfInput {
         types: input.types,

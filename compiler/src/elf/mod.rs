@@ -11,9 +11,9 @@
 
 mod info;
 mod layout;
-mod write;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use anyhow::Result;
 

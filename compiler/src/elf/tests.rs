@@ -159,7 +159,7 @@ fn symbols_have_the_binding_libbpf_expects() {
         [
             ("_license", global, 0),
             ("at_a", global, 0),
-            ("at_b", global, 40),
+            ("at_b", global, 32),
             ("bpf_some_kfunc", weak, 0),
             ("callback", local, 16),
             ("first", global, 0),
