@@ -2,6 +2,7 @@
 //!
 //! The object is assembled by hand: a map, read-only data, a subprogram, a
 //! callback, a kernel symbol, a relocated field and source lines, all in one.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 use std::process::Command;
