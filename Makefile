@@ -47,7 +47,7 @@ demo: deps
 
 test: deps kernels
 	@$(MAKE) --no-print-directory build
-	BTC="$(BTC)" $(CARGO) test --locked --workspace
+	BTC="$(BTC)" BTC_TEST_CRATE=1 $(CARGO) test --locked --workspace
 
 lint:
 	$(CARGO) fmt --all --check
