@@ -17,3 +17,5 @@ pub mod hir;
 pub mod clif;
 pub mod opt;
 pub mod bpf;
+pub mod elf;
+pub mod link;
