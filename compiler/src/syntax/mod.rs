@@ -1,3 +1,5 @@
 //! Text to syntax tree; knows no types.
 
 pub mod ast;
+pub mod parse;
+pub mod print;
