@@ -4,6 +4,7 @@
 //! own, and the leaves (`span`, `diagnostic`, `helper`, `btf`, `ctypes`, the
 //! payload crate). Only `driver` knows the order.
 
+pub mod btf;
 pub mod ctypes;
 pub mod diagnostic;
 pub mod span;

@@ -9,9 +9,58 @@
 
 use std::rc::Rc;
 
+use crate::btf::BtfSources;
+
+mod builtin;
+mod layout;
+mod lookup;
+mod script;
+mod spell;
+mod store;
+mod suggest;
+
+pub use layout::{FieldDecl, Layout, LayoutError};
+pub use lookup::{KernelFunction, TagKind};
+pub use script::Redefinition;
+pub use suggest::nearest;
+
 /// Index of a type in the [`TypeStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CTypeId(pub u32);
+
+impl CTypeId {
+    /// `void`.
+    pub const VOID: CTypeId = CTypeId(0);
+}
+
+/// All C types of one compilation: the script's, the built-in integers, and the
+/// kernel's, which are decoded when first asked for.
+///
+/// All methods take `&self`; ids stay valid for the life of the store.
+pub struct TypeStore {
+    inner: store::Inner,
+    names: script::Names,
+}
+
+impl TypeStore {
+    /// A store whose kernel types come from `sources`.
+    pub fn new(sources: BtfSources) -> Self {
+        TypeStore {
+            inner: store::Inner::new(sources),
+            names: script::Names::default(),
+        }
+    }
+
+    /// Where the kernel types come from.
+    pub fn sources(&self) -> &BtfSources {
+        &self.inner.sources
+    }
+
+    /// Number of kernel types decoded so far.
+    pub fn decoded(&self) -> usize {
+        self.inner.decodes.get()
+    }
+}
 
 /// Where a type's layout comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,19 +88,39 @@ pub enum CKind {
     /// Integers, `bool` and `char`.
     Int(CInt),
     /// Floating point: named and sized, but no value of it can be used.
-    Float { name: Rc<str>, size: u32 },
+    Float {
+        /// Spelling.
+        name: Rc<str>,
+        /// Size in bytes.
+        size: u32,
+    },
     /// Pointer to a type.
     Pointer(CTypeId),
     /// Array; `len` 0 is a flexible array member.
-    Array { elem: CTypeId, len: u32 },
+    Array {
+        /// Type of the elements.
+        elem: CTypeId,
+        /// Number of elements.
+        len: u32,
+    },
     /// Struct or union with its members.
     Composite(Composite),
     /// Enumeration.
     Enum(CEnum),
     /// Name for another type.
-    Typedef { name: Rc<str>, target: CTypeId },
+    Typedef {
+        /// The new name.
+        name: Rc<str>,
+        /// What it stands for.
+        target: CTypeId,
+    },
     /// Declared, never defined.
-    Forward { name: Rc<str>, union: bool },
+    Forward {
+        /// Tag.
+        name: Rc<str>,
+        /// `union`?
+        union: bool,
+    },
     /// Function type (what a function pointer points to).
     Function(Signature),
 }
