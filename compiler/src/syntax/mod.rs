@@ -1,3 +1,4 @@
 //! Text to syntax tree; knows no types.
 
 pub mod ast;
+pub mod c;
