@@ -129,7 +129,7 @@ pub fn render(d: &Diagnostic, sources: &SourceMap, color: bool) -> String {
         Severity::Warning => Level::WARNING,
     };
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let mut group = level.primary_title(d.message.as_str()).id(d.code).elements(std::iter::empty::<Snippet<'_, _>>());
+    let mut group = Group::with_title(level.primary_title(d.message.as_str()).id(d.code));
     if let Some(primary) = &d.primary {
         group = add_snippets(group, primary, &d.secondary, sources);
     }

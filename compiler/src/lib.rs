@@ -5,7 +5,11 @@
 //! payload crate). Only `driver` knows the order.
 
 pub mod btf;
+pub mod clif;
 pub mod ctypes;
 pub mod diagnostic;
+pub mod helper;
+pub mod hir;
+pub mod sema;
 pub mod span;
 pub mod syntax;
