@@ -121,6 +121,7 @@ impl Interner {
     }
 
     /// The symbol of a text that was met before.
+    #[cfg(test)]
     pub(super) fn find(&self, text: &str) -> Option<Sym> {
         self.numbers.get(text).copied().map(Sym)
     }
