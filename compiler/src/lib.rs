@@ -10,6 +10,8 @@ pub mod ctypes;
 pub mod diagnostic;
 pub mod helper;
 pub mod hir;
+pub mod lower;
 pub mod sema;
 pub mod span;
 pub mod syntax;
+pub mod target;
