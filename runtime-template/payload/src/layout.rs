@@ -41,6 +41,8 @@ pub enum ValueType {
     /// Text up to the first NUL. A last byte that is not NUL means that the text
     /// was cut: the bytes before it are shown, then the truncation trailer.
     Str { size: u32 },
+    /// `char[len]` of a C struct: text up to the first NUL or the end.
+    CharArray { len: u32 },
     /// `u32` length, then up to `size` bytes.
     Buf { size: u32 },
     /// `len` elements without gaps.
@@ -161,6 +163,7 @@ impl ValueType {
             Int { size, .. } | Enum { size, .. } => u32::from(*size),
             Bool => 1,
             Str { size } => *size,
+            CharArray { len } => *len,
             Buf { size } => BUF_DATA + *size,
             Array { elem, len } => elem.size().saturating_mul(*len),
             Tuple(elems) => fields_layout(elems.iter()).1,
@@ -191,7 +194,7 @@ impl ValueType {
     pub fn align(&self) -> u32 {
         use ValueType::*;
         match self {
-            Unit | Bool | Str { .. } | Mac => 1,
+            Unit | Bool | Str { .. } | CharArray { .. } | Mac => 1,
             Int { size, .. } | Enum { size, .. } => u32::from(*size),
             Buf { .. } | Inet | ErrnoText | SignalName | Username => 4,
             Array { elem, .. } => elem.align(),
