@@ -118,25 +118,17 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Internal(error) => error.fmt(f),
-            Error::StackTooLarge {
-                function,
-                bytes,
-                spilled,
-                largest,
-            } => {
+            Error::StackTooLarge { function, bytes, spilled, largest } => {
                 write!(
                     f,
                     "`{function}` needs {bytes} bytes of stack, BPF has {STACK_LIMIT}: \
                      {spilled} for intermediate values"
                 )?;
-                largest
-                    .iter()
-                    .try_for_each(|use_| write!(f, ", {} for {}", use_.bytes, use_.name))
+                largest.iter().try_for_each(|use_| write!(f, ", {} for {}", use_.bytes, use_.name))
             }
-            Error::TooLarge { function, insns } => write!(
-                f,
-                "`{function}` is too large: {insns} instructions, with a jump over more than 32767"
-            ),
+            Error::TooLarge { function, insns } => {
+                write!(f, "`{function}` is too large: {insns} instructions, with a jump over more than 32767")
+            }
         }
     }
 }
@@ -145,32 +137,23 @@ impl std::error::Error for Error {}
 
 /// Compiles an optimised function of `module`.
 pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
-    let internal = |stage, message| {
-        Error::Internal(InternalError {
-            stage,
-            function: func.name.clone(),
-            message,
-        })
-    };
+    let internal = |stage, message| Error::Internal(InternalError { stage, function: func.name.clone(), message });
     let mut ir = func.ir.clone();
     legalize::legalize(&mut ir, &module.symbols).map_err(|m| internal("legalisation", m))?;
     canon::merge_clones(&mut ir);
     sink::sink_steps(&mut ir);
     let draft = isel::select(&ir, &module.symbols).map_err(|m| internal("selection", m))?;
-    let (code, output) =
-        regalloc::allocate(draft).map_err(|m| internal("register allocation", m))?;
+    let (code, output) = regalloc::allocate(draft).map_err(|m| internal("register allocation", m))?;
     let used = |slot: StackSlot| code.uses_slot(slot);
     let frame = frame::Frame::new(&ir, &func.slot_names, used, output.num_spillslots);
     let frame = frame.map_err(|error| error.in_function(&func.name))?;
-    emit::emit(&code, &output, &frame, &module.symbols)
-        .map_err(|error| error.in_function(&func.name))
+    emit::emit(&code, &output, &frame, &module.symbols).map_err(|error| error.in_function(&func.name))
 }
 
 impl Error {
     /// Names the function in an error from a stage that does not know it.
     fn in_function(mut self, name: &str) -> Error {
-        if let Error::StackTooLarge { function, .. } | Error::TooLarge { function, .. } = &mut self
-        {
+        if let Error::StackTooLarge { function, .. } | Error::TooLarge { function, .. } = &mut self {
             name.clone_into(function);
         }
         self

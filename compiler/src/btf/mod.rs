@@ -15,6 +15,7 @@ pub mod reference;
 pub mod source;
 #[cfg(test)]
 mod tests;
+pub mod tracepoint;
 mod write;
 
 pub use raw::{Btf, Kind, Record};

@@ -68,7 +68,8 @@ impl Checker<'_> {
             }
             other => {
                 let message = format!("`{}` has no fields", self.spell(other));
-                let mut d = Diagnostic::error("E0270", message).at(span, format!("field `{}` is asked for", name.value));
+                let mut d =
+                    Diagnostic::error("E0270", message).at(span, format!("field `{}` is asked for", name.value));
                 if other.is_integral() {
                     d = d.help("cast it to a pointer to a struct first, as in `((struct task_struct *)x)->comm`");
                 }
@@ -196,7 +197,9 @@ impl Checker<'_> {
                 };
                 self.tracepoint_field(category, event, name, span)
             }
-            AttachPoint::Fentry { .. } | AttachPoint::RawTracepoint { .. } => self.function_argument(&attach, name, span),
+            AttachPoint::Fentry { .. } | AttachPoint::RawTracepoint { .. } => {
+                self.function_argument(&attach, name, span)
+            }
             AttachPoint::Uprobe { .. } => {
                 let message = "args of uprobes need the binary's debug information, which is not supported yet";
                 self.error("E0281", span, message, "use arg0, arg1, ... and casts")
@@ -329,7 +332,8 @@ impl Checker<'_> {
                 let (_, params, _) = self.function_parameters(&attach, span)?;
                 let name = function.as_literal().unwrap_or_default();
                 let module = module.as_ref().and_then(|m| m.as_literal());
-                let ret = self.types().find_func(name, module).and_then(|f| self.types().signature(f.ty)).map(|s| s.ret);
+                let ret =
+                    self.types().find_func(name, module).and_then(|f| self.types().signature(f.ty)).map(|s| s.ret);
                 let ty = ret.map_or(Type::I64, |r| types::from_ctype(self.types(), r, Space::Kernel));
                 if ty == Type::Void {
                     return self.error("E0285", span, format!("`{name}` returns nothing"), "there is no retval");

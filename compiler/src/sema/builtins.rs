@@ -43,7 +43,10 @@ pub(super) static BUILTINS: &[Builtin] = &[
     Builtin { name: "cpu", build: value!(Intrinsic::Cpu, Type::U32) },
     Builtin { name: "ctx", build: context },
     Builtin { name: "curtask", build: current_task },
-    Builtin { name: "default_str_length", build: |c, s| Some(constant(u64::from(c.env.limits.max_strlen), Type::I64, s)) },
+    Builtin {
+        name: "default_str_length",
+        build: |c, s| Some(constant(u64::from(c.env.limits.max_strlen), Type::I64, s)),
+    },
     Builtin { name: "elapsed", build: value!(Intrinsic::Elapsed, Type::U64) },
     Builtin { name: "func", build: function },
     Builtin { name: "gid", build: value!(Intrinsic::Gid, Type::U32) },
@@ -117,7 +120,8 @@ fn enumerator(c: &mut Checker, name: &str, ctype: crate::ctypes::CTypeId, value:
 }
 
 fn unknown(c: &mut Checker, name: &str, span: Span) -> Typed {
-    let mut d = Diagnostic::error("E0206", format!("unknown word `{name}`")).at(span, "not a builtin, constant or enumerator");
+    let mut d =
+        Diagnostic::error("E0206", format!("unknown word `{name}`")).at(span, "not a builtin, constant or enumerator");
     let words = BUILTINS.iter().map(|b| b.name).chain(calls::names());
     if let Some(close) = nearest(name, words) {
         d = d.help(format!("did you mean `{close}`?"));
@@ -149,7 +153,13 @@ fn argument(c: &mut Checker, name: &str, stack: bool, n: u32, span: Span) -> Typ
         return c.error("E0287", span, message, help);
     }
     // Six registers carry arguments on x86_64; raw tracepoints and usdt have up to twelve.
-    let limit = if kind == RawTracepoint || usdt { 11 } else if stack { 63 } else { 5 };
+    let limit = if kind == RawTracepoint || usdt {
+        11
+    } else if stack {
+        63
+    } else {
+        5
+    };
     if n > limit {
         let message = format!("`{name}` is out of range");
         return c.error("E0288", span, message, &format!("0 to {limit}; later ones are on the stack: sarg0, ..."));
@@ -213,11 +223,7 @@ fn context(c: &mut Checker, span: Span) -> Typed {
             _ => Type::Void,
         },
     };
-    Some(Expr {
-        kind: ExprKind::Context,
-        ty: Type::Pointer { to: Box::new(to), space: Space::Context },
-        span,
-    })
+    Some(Expr { kind: ExprKind::Context, ty: Type::Pointer { to: Box::new(to), space: Space::Context }, span })
 }
 
 fn function(c: &mut Checker, span: Span) -> Typed {
@@ -258,7 +264,12 @@ fn probe_type(c: &mut Checker, span: Span) -> Typed {
 fn user_mode(c: &mut Checker, span: Span) -> Typed {
     match c.kind() {
         ProgramKind::PerfEvent => Some(intrinsic(Intrinsic::UserMode, Type::I64, span)),
-        _ => c.error("E0287", span, "`usermode` does not exist in this kind of probe", "only timers and perf events know"),
+        _ => c.error(
+            "E0287",
+            span,
+            "`usermode` does not exist in this kind of probe",
+            "only timers and perf events know",
+        ),
     }
 }
 

@@ -244,12 +244,8 @@ impl<'a> Checker<'a> {
         };
         let Some(joined) = joined else {
             let (old, first) = (info.value.clone().unwrap_or(Type::Void), info.value_span);
-            let message = format!(
-                "`{}` holds `{}`, but `{}` is stored here",
-                info.name,
-                self.spell(&old),
-                self.spell(ty)
-            );
+            let message =
+                format!("`{}` holds `{}`, but `{}` is stored here", info.name, self.spell(&old), self.spell(ty));
             self.report(
                 Diagnostic::error("E0223", message)
                     .at(span, "another type")

@@ -97,8 +97,7 @@ impl Checker<'_> {
             (Pointer { .. }, Pointer { .. }) => true,
             (Tuple(a), Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.type_fits(a, b)),
             (Record(a), Record(b)) => {
-                a.len() == b.len()
-                    && a.iter().all(|(n, t)| b.iter().any(|(m, u)| n == m && self.type_fits(t, u)))
+                a.len() == b.len() && a.iter().all(|(n, t)| b.iter().any(|(m, u)| n == m && self.type_fits(t, u)))
             }
             (Array { elem: a, len: n }, Array { elem: b, len: m }) => n == m && self.type_fits(a, b),
             (Stack { user: u, mode: m, .. }, Stack { user: v, mode: n, .. }) => u == v && m == n,
@@ -178,7 +177,14 @@ impl Checker<'_> {
         }
         let ok = match (&e.ty, &want) {
             (
-                Bool | Int { .. } | Enum { .. } | Pointer { .. } | KernelSymbol | ErrnoText | SignalName | Timestamp { .. },
+                Bool
+                | Int { .. }
+                | Enum { .. }
+                | Pointer { .. }
+                | KernelSymbol
+                | ErrnoText
+                | SignalName
+                | Timestamp { .. },
                 Bool | Int { .. } | Enum { .. },
             ) => true,
             (Int { .. } | Pointer { .. } | Bool, Pointer { .. }) => true,
@@ -238,7 +244,8 @@ impl Checker<'_> {
     pub(super) fn is_kernel_struct(&self, ty: &Type) -> bool {
         match ty {
             Type::Struct { ctype } => {
-                self.types().is_kernel(*ctype) && matches!(self.types().resolved(*ctype).kind, CKind::Composite(_) | CKind::Forward { .. })
+                self.types().is_kernel(*ctype)
+                    && matches!(self.types().resolved(*ctype).kind, CKind::Composite(_) | CKind::Forward { .. })
             }
             _ => false,
         }

@@ -87,7 +87,9 @@ impl Checker<'_> {
             if let Some(close) = self.similar_local(shown) {
                 d = d.help(format!("did you mean `{close}`?"));
             } else {
-                d = d.help(format!("a variable lives in the block it is first assigned in; declare it before with `let {shown};`"));
+                d = d.help(format!(
+                    "a variable lives in the block it is first assigned in; declare it before with `let {shown};`"
+                ));
             }
             self.report(d);
             return None;

@@ -98,7 +98,8 @@ impl Checker<'_> {
         }
         for (e, side) in [(&l, "left"), (&r, "right")] {
             if !e.ty.is_integral() {
-                let message = format!("the {side} side of `{}` is `{}`, not an integer", op.symbol(), self.spell(&e.ty));
+                let message =
+                    format!("the {side} side of `{}` is `{}`, not an integer", op.symbol(), self.spell(&e.ty));
                 return self.error("E0261", e.span, message, "an integer is expected");
             }
         }
@@ -174,8 +175,7 @@ impl Checker<'_> {
             }
             _ => {}
         }
-        let message =
-            format!("`{}` cannot compare `{}` with `{}`", op.symbol(), self.spell(&l.ty), self.spell(&r.ty));
+        let message = format!("`{}` cannot compare `{}` with `{}`", op.symbol(), self.spell(&l.ty), self.spell(&r.ty));
         self.error("E0264", span, message, "the types do not fit")
     }
 
@@ -239,8 +239,7 @@ impl Checker<'_> {
         let (c, a, b) = (c?, a?, b?);
         let (a, b) = (self.stored_or_void(a), self.stored_or_void(b));
         let Some(ty) = self.arms(&a, &b) else {
-            let message =
-                format!("the two sides of `?:` are `{}` and `{}`", self.spell(&a.ty), self.spell(&b.ty));
+            let message = format!("the two sides of `?:` are `{}` and `{}`", self.spell(&a.ty), self.spell(&b.ty));
             return self.error("E0267", span, message, "both sides must have one type");
         };
         let (then, otherwise) = (convert(a, ty.clone()), convert(b, ty.clone()));
@@ -280,10 +279,8 @@ impl Checker<'_> {
             otherwise: Box::new(convert(second, ty.clone())),
         };
         let value = Expr { kind, ty: ty.clone(), span };
-        let assign = crate::hir::tree::Stmt {
-            kind: crate::hir::tree::StmtKind::Assign { local, value: first },
-            span: a.span,
-        };
+        let assign =
+            crate::hir::tree::Stmt { kind: crate::hir::tree::StmtKind::Assign { local, value: first }, span: a.span };
         let body = crate::hir::tree::Block { statements: vec![assign] };
         Some(Expr { kind: ExprKind::Block { body, value: Box::new(value) }, ty, span })
     }

@@ -154,8 +154,7 @@ pub static PROVIDERS: &[Provider] = &[
 pub fn provider(name: &str) -> Option<&'static Provider> {
     PROVIDERS.iter().find(|p| p.aliases.contains(&name)).or_else(|| {
         PROVIDERS.iter().find(|p| {
-            p.name.eq_ignore_ascii_case(name)
-                || p.aliases.iter().any(|a| a.len() > 2 && a.eq_ignore_ascii_case(name))
+            p.name.eq_ignore_ascii_case(name) || p.aliases.iter().any(|a| a.len() > 2 && a.eq_ignore_ascii_case(name))
         })
     })
 }
@@ -166,8 +165,8 @@ pub fn parse(point: &ast::AttachPoint) -> Result<(&'static Provider, AttachPoint
     let written = name.as_literal().unwrap_or("").trim().to_string();
     let Some(provider) = provider(&written) else {
         let names = PROVIDERS.iter().flat_map(|p| std::iter::once(&p.name).chain(p.aliases)).copied();
-        let mut d = Diagnostic::error("E0301", format!("unknown probe kind `{written}`"))
-            .at(point.span, "not a kind of probe");
+        let mut d =
+            Diagnostic::error("E0301", format!("unknown probe kind `{written}`")).at(point.span, "not a kind of probe");
         if let Some(close) = crate::ctypes::nearest(&written, names.filter(|n| n.len() > 2)) {
             d = d.help(format!("did you mean `{close}`?"));
         }
@@ -556,7 +555,10 @@ mod tests {
     fn offsets_and_addresses() {
         let AttachPoint::Kprobe { function, offset, .. } = point("k:vfs_read+0x10").unwrap() else { panic!() };
         assert_eq!((function.as_literal(), offset), (Some("vfs_read"), 16));
-        assert!(matches!(point("u:/bin/x:0x1234").unwrap(), AttachPoint::Uprobe { at: UserLocation::Address(0x1234), .. }));
+        assert!(matches!(
+            point("u:/bin/x:0x1234").unwrap(),
+            AttachPoint::Uprobe { at: UserLocation::Address(0x1234), .. }
+        ));
         assert!(point("kr:f+4").is_err());
     }
 }

@@ -82,7 +82,9 @@ impl Checker<'_> {
             }
         };
         let entries = match d.args.as_slice() {
-            [ast::Expr { kind: ast::ExprKind::Integer { value, .. }, .. }] if (1..=u64::from(u32::MAX / 2)).contains(value) => {
+            [ast::Expr { kind: ast::ExprKind::Integer { value, .. }, .. }]
+                if (1..=u64::from(u32::MAX / 2)).contains(value) =>
+            {
                 *value as u32
             }
             _ => {
@@ -157,8 +159,9 @@ impl Checker<'_> {
         if has_parameter || !self.env.facts.tracepoints(category, event).is_empty() {
             return;
         }
-        let mut d = Diagnostic::warning("W0304", format!("tracepoint `{category}:{event}` is not in the reference kernel"))
-            .at(point.span, "looked up again on the target");
+        let mut d =
+            Diagnostic::warning("W0304", format!("tracepoint `{category}:{event}` is not in the reference kernel"))
+                .at(point.span, "looked up again on the target");
         if let Some(close) = self.env.facts.similar_tracepoint(category, event) {
             d = d.help(format!("did you mean `tracepoint:{close}`?"));
         }
@@ -212,7 +215,11 @@ impl Checker<'_> {
     }
 
     /// The key of a scalar map, noting that the map is one.
-    pub(super) fn scalar_key(&mut self, map: btc_payload::manifest::MapId, span: crate::span::Span) -> Option<tree::Expr> {
+    pub(super) fn scalar_key(
+        &mut self,
+        map: btc_payload::manifest::MapId,
+        span: crate::span::Span,
+    ) -> Option<tree::Expr> {
         self.widen_key(map, &Type::Tuple(Vec::new()), span)?;
         Some(unit(span))
     }

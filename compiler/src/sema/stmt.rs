@@ -77,11 +77,9 @@ impl Checker<'_> {
 
     fn is_exit(&self, e: &Expr) -> bool {
         match &e.kind {
-            ExprKind::Emit { event, .. } => self
-                .program
-                .events
-                .get(event.0 as usize)
-                .is_some_and(|e| e.action == btc_payload::event::Action::Exit),
+            ExprKind::Emit { event, .. } => {
+                self.program.events.get(event.0 as usize).is_some_and(|e| e.action == btc_payload::event::Action::Exit)
+            }
             _ => false,
         }
     }
@@ -118,7 +116,12 @@ impl Checker<'_> {
             return Some(StmtKind::Block(taken.map(|b| self.block(b)).unwrap_or_default()));
         }
         if comptime && c.is_some() {
-            return self.error("E0259", condition.span, "this is not known while compiling", "comptime wants a constant");
+            return self.error(
+                "E0259",
+                condition.span,
+                "this is not known while compiling",
+                "comptime wants a constant",
+            );
         }
         let then = self.block(then);
         let otherwise = otherwise.map(|b| self.block(b)).unwrap_or_default();
@@ -201,12 +204,7 @@ impl Checker<'_> {
     }
 
     /// `let $x [: type] [= value]`.
-    fn declare(
-        &mut self,
-        name: &ast::Name,
-        ty: Option<&ast::TypeExpr>,
-        value: Option<&ast::Expr>,
-    ) -> Option<StmtKind> {
+    fn declare(&mut self, name: &ast::Name, ty: Option<&ast::TypeExpr>, value: Option<&ast::Expr>) -> Option<StmtKind> {
         let shown = name.value.split('#').next().unwrap_or(&name.value).to_string();
         if let Some(old) = self.find_local(&name.value) {
             let first = self.probe.as_ref().map(|p| p.locals[old.0 as usize].span)?;
@@ -243,7 +241,13 @@ impl Checker<'_> {
         }
     }
 
-    fn store_local(&mut self, local: crate::hir::tree::LocalId, value: Expr, fixed: bool, name: &str) -> Option<StmtKind> {
+    fn store_local(
+        &mut self,
+        local: crate::hir::tree::LocalId,
+        value: Expr,
+        fixed: bool,
+        name: &str,
+    ) -> Option<StmtKind> {
         let value_type = self.storage_type(&value);
         if !fixed && !self.widen_local(local, &value_type) {
             let old = self.local_type(local)?;

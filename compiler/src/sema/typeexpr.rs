@@ -47,7 +47,9 @@ impl Checker<'_> {
                 Some(Type::Pointer { to: Box::new(to), space })
             }
             TypeKind::Array { elem, len } => self.array_type(elem, len.as_deref(), value, ty.span),
-            TypeKind::Tuple(elems) => elems.iter().map(|t| self.type_expr(t)).collect::<Option<Vec<_>>>().map(Type::Tuple),
+            TypeKind::Tuple(elems) => {
+                elems.iter().map(|t| self.type_expr(t)).collect::<Option<Vec<_>>>().map(Type::Tuple)
+            }
             TypeKind::Typeof(of) => self.type_of(of),
         }
     }

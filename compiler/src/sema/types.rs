@@ -114,10 +114,9 @@ fn join_aggregates(x: &Aggregate, y: &Aggregate) -> Option<Aggregate> {
         (Min { signed: a }, Min { signed: b }) => Min { signed: *a || *b },
         (Max { signed: a }, Max { signed: b }) => Max { signed: *a || *b },
         (Stats { signed: a }, Stats { signed: b }) => Stats { signed: *a || *b },
-        (
-            Tseries { interval_ns, buckets, agg, signed },
-            Tseries { interval_ns: i, buckets: n, agg: g, signed: s },
-        ) if interval_ns == i && buckets == n && agg == g => {
+        (Tseries { interval_ns, buckets, agg, signed }, Tseries { interval_ns: i, buckets: n, agg: g, signed: s })
+            if interval_ns == i && buckets == n && agg == g =>
+        {
             Tseries { interval_ns: *interval_ns, buckets: *buckets, agg: *agg, signed: *signed || *s }
         }
         _ => return None,

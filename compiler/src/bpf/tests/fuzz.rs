@@ -24,10 +24,7 @@ const TOO_COMPLEX: &str = "BPF program is too large. Processed";
 const CTX_BYTES: usize = (INPUTS + 1) * 8;
 
 fn env(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
 /// Small and large programs, with and without rare operations.
@@ -37,10 +34,7 @@ fn profile(seed: u64) -> Profile {
         1..4 => 40,
         _ => 15,
     };
-    Profile {
-        statements,
-        rare: seed % 3 == 2,
-    }
+    Profile { statements, rare: seed % 3 == 2 }
 }
 
 fn oracle(func: &ir::Function, inputs: &[i64]) -> i64 {
@@ -58,10 +52,7 @@ fn oracle(func: &ir::Function, inputs: &[i64]) -> i64 {
 }
 
 fn context(inputs: &[i64]) -> Vec<u8> {
-    let mut ctx: Vec<u8> = inputs
-        .iter()
-        .flat_map(|input| input.to_le_bytes())
-        .collect();
+    let mut ctx: Vec<u8> = inputs.iter().flat_map(|input| input.to_le_bytes()).collect();
     ctx.resize(CTX_BYTES, 0);
     ctx
 }
@@ -85,22 +76,13 @@ impl Case {
         let profile = profile(seed);
         let oracle = generate(seed, Form::Oracle, profile, &mut module.symbols);
         let program = generate(seed, Form::Program, profile, &mut module.symbols);
-        Case {
-            seed,
-            module,
-            oracle,
-            program,
-        }
+        Case { seed, module, oracle, program }
     }
 
     fn compile(&self, level: Level) -> Code {
         let ir = opt::run_passes(self.program.clone(), level);
         let ir = ir.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
-        let func = Func {
-            name: format!("seed{}", self.seed),
-            ir,
-            slot_names: Vec::new(),
-        };
+        let func = Func { name: format!("seed{}", self.seed), ir, slot_names: Vec::new() };
         let code = compile(&self.module, &func);
         code.unwrap_or_else(|error| panic!("{error}\n{func}"))
     }
@@ -178,10 +160,7 @@ fn random_programs_agree_in_the_kernel() {
         }
     }
     // Nested loops of random code make the verifier's states multiply.
-    assert!(
-        too_complex * 50 <= count,
-        "{too_complex} of {count} programs are too complex"
-    );
+    assert!(too_complex * 50 <= count, "{too_complex} of {count} programs are too complex");
     eprintln!("{too_complex} of {count} programs were too complex for the verifier");
 }
 

@@ -11,8 +11,7 @@ use crate::syntax::ast;
 use btc_payload::layout::{HIST_MAX_BITS, SeriesAgg, lhist_buckets};
 
 /// Functions that aggregate.
-pub(in crate::sema) const NAMES: &[&str] =
-    &["avg", "count", "hist", "lhist", "max", "min", "stats", "sum", "tseries"];
+pub(in crate::sema) const NAMES: &[&str] = &["avg", "count", "hist", "lhist", "max", "min", "stats", "sum", "tseries"];
 
 /// Most buckets of `lhist` and `tseries`.
 const MAX_BUCKETS: u32 = 1000;

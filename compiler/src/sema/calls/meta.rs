@@ -101,8 +101,7 @@ pub(super) fn assert(c: &mut Checker, call: &Call) -> Typed {
     };
     let fail = c.emit(Action::AssertFailed { message }, Vec::new(), call.span);
     let then = tree::Block { statements: vec![] };
-    let otherwise =
-        tree::Block { statements: vec![statement(fail), Checker::return_statement(call.span)] };
+    let otherwise = tree::Block { statements: vec![statement(fail), Checker::return_statement(call.span)] };
     let check = tree::Stmt { kind: StmtKind::If { condition: value, then, otherwise }, span: call.span };
     let kind = ExprKind::Block { body: tree::Block { statements: vec![check] }, value: Box::new(nothing(call)) };
     Some(Expr { kind, ty: Type::Void, span: call.span })

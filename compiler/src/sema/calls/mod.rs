@@ -168,8 +168,13 @@ pub(super) fn call(c: &mut Checker, name: &ast::Name, args: &[ast::Expr], span: 
         return other(c, &call, name.span);
     };
     if args.len() < f.min || args.len() > f.max {
-        let message = format!("`{}` is called with {} argument{}", f.name, args.len(), if args.len() == 1 { "" } else { "s" });
-        c.report(Diagnostic::error("E0401", message).at(span, "wrong number of arguments").help(format!("usage: {}", f.usage)));
+        let message =
+            format!("`{}` is called with {} argument{}", f.name, args.len(), if args.len() == 1 { "" } else { "s" });
+        c.report(
+            Diagnostic::error("E0401", message)
+                .at(span, "wrong number of arguments")
+                .help(format!("usage: {}", f.usage)),
+        );
         return None;
     }
     if f.is_unsafe && !c.env.allow_unsafe {

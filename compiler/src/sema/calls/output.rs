@@ -81,7 +81,17 @@ fn fit_conversion(c: &mut Checker, spec: &Spec, value: Expr, written: &ast::Expr
     }
     let ok = match spec.conversion {
         Signed | Unsigned | Hex | HexUpper | Octal | Char | GfpFlags => {
-            matches!(value.ty, T::Bool | T::Int { .. } | T::Enum { .. } | T::Pointer { .. } | T::SyscallName | T::SignalName | T::ErrnoText | T::Username)
+            matches!(
+                value.ty,
+                T::Bool
+                    | T::Int { .. }
+                    | T::Enum { .. }
+                    | T::Pointer { .. }
+                    | T::SyscallName
+                    | T::SignalName
+                    | T::ErrnoText
+                    | T::Username
+            )
         }
         Pointer => matches!(value.ty, T::Int { .. } | T::Pointer { .. }),
         Text => !matches!(value.ty, T::Void | T::Aggregate(_)),
@@ -108,7 +118,12 @@ pub(super) fn print(c: &mut Checker, call: &Call) -> Typed {
     if let ast::ExprKind::Map(name) = &first.kind {
         let map = c.map(name, first.span);
         if c.map_info(map).value.is_none() {
-            return c.error("E0221", first.span, format!("map `{name}` is never assigned"), "nothing is stored in it anywhere");
+            return c.error(
+                "E0221",
+                first.span,
+                format!("map `{name}` is never assigned"),
+                "nothing is stored in it anywhere",
+            );
         }
         let scalar = c.map_info(map).key == Some(Type::Tuple(Vec::new()));
         if scalar && call.args.len() > 1 {
@@ -199,7 +214,10 @@ pub(super) fn join(c: &mut Checker, call: &Call) -> Typed {
     let size = c.env.limits.max_strlen + 1;
     let array = Type::Array { elem: Box::new(Type::Str { size }), len: JOIN_MAX };
     let ty = Type::Tuple(vec![Type::U32, array]);
-    let strings =
-        Expr { kind: ExprKind::Intrinsic { which: Intrinsic::JoinArguments, args: vec![pointer] }, ty, span: call.span };
+    let strings = Expr {
+        kind: ExprKind::Intrinsic { which: Intrinsic::JoinArguments, args: vec![pointer] },
+        ty,
+        span: call.span,
+    };
     Some(c.emit(Action::Join { separator }, vec![strings], call.span))
 }

@@ -13,11 +13,39 @@ use btc_payload::start::StartValue;
 
 /// Signals by number (x86_64 and the generic ABI, asm-generic/signal.h).
 const SIGNALS: &[(&str, i64)] = &[
-    ("HUP", 1), ("INT", 2), ("QUIT", 3), ("ILL", 4), ("TRAP", 5), ("ABRT", 6), ("IOT", 6), ("BUS", 7), ("FPE", 8),
-    ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("USR2", 12), ("PIPE", 13), ("ALRM", 14), ("TERM", 15),
-    ("STKFLT", 16), ("CHLD", 17), ("CONT", 18), ("STOP", 19), ("TSTP", 20), ("TTIN", 21), ("TTOU", 22),
-    ("URG", 23), ("XCPU", 24), ("XFSZ", 25), ("VTALRM", 26), ("PROF", 27), ("WINCH", 28), ("IO", 29),
-    ("POLL", 29), ("PWR", 30), ("SYS", 31),
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
 ];
 
 /// An integer shown in another form.
@@ -189,8 +217,9 @@ pub(super) fn reg(c: &mut Checker, call: &Call) -> Typed {
     }
     let first = call.arg(0)?;
     let name = constant_string(c, first, "the register")?;
-    if !crate::target::register_names().any(|r| r == name) {
-        let names: Vec<_> = crate::target::register_names().collect();
+    let registers = crate::target::X86_64.registers;
+    if !registers.iter().any(|(r, _)| *r == name) {
+        let names: Vec<_> = registers.iter().map(|(r, _)| *r).collect();
         return c.error("E0465", first.span, format!("unknown register `{name}`"), &names.join(", "));
     }
     Some(intrinsic(Intrinsic::Register(name), Type::U64, call.span))
@@ -251,7 +280,12 @@ pub(in crate::sema) fn stack(c: &mut Checker, user: bool, args: &[ast::Expr], sp
     for a in args {
         if let Some(name) = word(Some(a)) {
             let Some(m) = builtins::stack_mode(&name) else {
-                return c.error("E0468", a.span, format!("unknown stack mode `{name}`"), "bpftrace, perf, raw or build_id");
+                return c.error(
+                    "E0468",
+                    a.span,
+                    format!("unknown stack mode `{name}`"),
+                    "bpftrace, perf, raw or build_id",
+                );
             };
             mode = m;
             continue;
