@@ -14,8 +14,11 @@ pub mod ctypes;
 pub mod syntax;
 pub mod sema;
 pub mod hir;
+pub mod lower;
 pub mod clif;
 pub mod opt;
 pub mod bpf;
 pub mod elf;
 pub mod link;
+
+pub mod driver;
