@@ -176,6 +176,20 @@ impl<'a> Actions<'a> {
         }
     }
 
+    /// Notes what the processes map whose stacks are keys of maps, before they are gone.
+    pub fn remember_processes(&mut self) {
+        for (i, map) in self.context.manifest.maps.iter().enumerate() {
+            let Some(fd) = self.loaded.map(self.context, MapId(i as u32)).filter(|_| keeps_user_addresses(map)) else {
+                continue;
+            };
+            for pid in maps::user_processes(fd, map) {
+                if !self.renderer.user.knows(pid) {
+                    self.renderer.user.remember(pid);
+                }
+            }
+        }
+    }
+
     /// Prints a map.
     pub fn print_map(&mut self, id: MapId, selection: Selection) {
         let Some((map, fd)) = self.map(id) else { return };
@@ -295,6 +309,11 @@ impl<'a> Actions<'a> {
         bytes.extend_from_slice(data);
         file.write_all(&bytes).with_context(|| format!("cannot write {path}"))
     }
+}
+
+/// Are user addresses kept in a map's keys?
+pub fn keeps_user_addresses(map: &btc_payload::manifest::Map) -> bool {
+    !maps::user_process_offsets(&map.key, 0).is_empty()
 }
 
 fn push_location(out: &mut Vec<u8>, context: &Context<'_>, location: LocationId) {

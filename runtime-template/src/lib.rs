@@ -143,10 +143,14 @@ fn run(
     announce(&mut tracer, attached);
     open_iterators(context, &plan, &mut open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {
+        if context.manifest.maps.iter().any(action::keeps_user_addresses) {
+            child.watch_exit();
+        }
         child.release();
     }
     if context.options.dry_run {
         tracer.actions.output.flush();
+        poll::leave_detaching();
         return Ok(0);
     }
     let status = tracer.run(ring_fd.map_or(-1, |f| f.as_raw_fd()), lives_on(context, &plan));
