@@ -223,8 +223,15 @@ fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Ve
         let failed = attach::attach(context, plan, unit, program, open);
         attached += unit.places.len() - failed.len().min(unit.places.len());
         let location = context.place(context.manifest.programs[unit.program].location);
+        let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);
         for e in &failed {
-            report_missing(context, &[format!("{location}: {e:#}")])?;
+            let message = format!("{location}: {e:#}");
+            match pattern {
+                // Not everything that a pattern matches can be probed.
+                true if context.options.no_warnings => {}
+                true => eprintln!("WARNING: {message}"),
+                false => report_missing(context, &[message])?,
+            }
         }
         if context.options.verbose {
             for place in &unit.places {

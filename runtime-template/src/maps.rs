@@ -108,6 +108,16 @@ pub fn read(fd: BorrowedFd<'_>, map: &Map, cpus: u32) -> Vec<Entry> {
     entries
 }
 
+/// The combined value of one key; all zero when there is none.
+pub fn read_one(fd: BorrowedFd<'_>, map: &Map, key: &[u8], cpus: u32) -> Vec<u8> {
+    let mut whole = key.to_vec();
+    whole.resize(map.key_size() as usize, 0);
+    match raw_value(fd, map, &whole, cpus) {
+        Some(raw) => combine(&map.value, &raw, stride(map)),
+        None => vec![0; map.value_size() as usize],
+    }
+}
+
 /// Sums of a per-CPU array of counters.
 pub fn read_counters(fd: BorrowedFd<'_>, count: u32, cpus: u32) -> Vec<u64> {
     (0..count)

@@ -19,7 +19,7 @@ pub mod watchpoint;
 use crate::context::Context;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Operand, Program};
-use btc_payload::probe::AttachPoint;
+use btc_payload::probe::{AttachPoint, Text};
 use btc_payload::start::Feature;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -270,6 +270,24 @@ fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
             watchpoint::expand(context, &program.written, at, *length, mode, *asynchronous)
         }
         AttachPoint::Iter { kind, pin } => iter::expand(context, &program.written, kind, pin.as_ref()),
+    }
+}
+
+/// Does an attach point stand for what matches a pattern?
+pub fn is_pattern(attach: &AttachPoint) -> bool {
+    use btc_payload::probe::UserLocation;
+    let module = |m: &Option<Text>| m.as_ref().is_some_and(Text::has_wildcard);
+    match attach {
+        AttachPoint::Tracepoint { category, event } => category.has_wildcard() || event.has_wildcard(),
+        AttachPoint::RawTracepoint { event, .. } => event.has_wildcard(),
+        AttachPoint::Kprobe { module: m, function, .. } | AttachPoint::Fentry { module: m, function, .. } => {
+            module(m) || function.has_wildcard()
+        }
+        AttachPoint::Uprobe { path, at, .. } => {
+            path.has_wildcard() || matches!(at, UserLocation::Symbol { name, .. } if name.has_wildcard())
+        }
+        AttachPoint::Usdt { path, provider, name } => path.has_wildcard() || name.has_wildcard() || module(provider),
+        _ => false,
     }
 }
 

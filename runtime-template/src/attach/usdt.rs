@@ -36,7 +36,8 @@ pub fn expand(context: &Context<'_>, path: &Text, provider: Option<&Text>, name:
         let file = files::Mapped::open(&path)?;
         let elf = Elf::parse(&file).with_context(|| format!("{path} is no ELF file"))?;
         let matching = places(&elf, &file).into_iter().filter(|p| {
-            provider.as_ref().is_none_or(|wanted| pattern_matches(wanted, &p.provider)) && pattern_matches(&name, &p.name)
+            provider.as_ref().is_none_or(|wanted| pattern_matches(wanted, &p.provider))
+                && pattern_matches(&name, &p.name)
         });
         for p in matching {
             let what = format!("{}:{}", p.provider, p.name);
