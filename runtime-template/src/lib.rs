@@ -179,7 +179,7 @@ fn manifest_map(context: &Context<'_>, role: MapRole) -> Option<MapId> {
     context.manifest.maps.iter().position(|m| m.role == role).map(|i| MapId(i as u32))
 }
 
-fn open_ring(fd: BorrowedFd<'_>) -> Result<Ring> {
+fn open_ring(fd: BorrowedFd<'_>) -> Result<Ring<'_>> {
     let info = libbpf_rs::MapInfo::new(fd).map_err(|e| anyhow!("cannot read about the ring buffer: {e}"))?;
     Ring::new(fd, info.info.max_entries as usize)
 }

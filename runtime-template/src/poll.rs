@@ -78,7 +78,7 @@ pub struct Tracer<'a> {
     /// What was planned.
     pub plan: &'a Plan,
     /// The ring, when the script sends records.
-    pub ring: Option<Ring>,
+    pub ring: Option<Ring<'a>>,
     /// Signals.
     pub signals: Signals,
     /// The `-c` child.
@@ -100,7 +100,7 @@ impl<'a> Tracer<'a> {
     pub fn new(
         actions: Actions<'a>,
         plan: &'a Plan,
-        ring: Option<Ring>,
+        ring: Option<Ring<'a>>,
         signals: Signals,
         child: Option<Child>,
         process: Option<OwnedFd>,
