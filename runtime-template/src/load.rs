@@ -11,7 +11,7 @@ use crate::sys;
 use crate::target::features::no_prealloc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Map, MapId, MapKind, MapRole, SCRATCH_SLOTS};
-use btc_payload::start::{Feature, StartValue};
+use btc_payload::start::Feature;
 use libbpf_rs::{
     AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, OpenProgramMut, PrintLevel, libbpf_sys as bpf, set_print,
 };
@@ -87,13 +87,6 @@ fn instance_image(context: &Context<'_>, base: &Image, units: &[&Unit]) -> Resul
         }
         if let (Some(slot), true) = (program.identity_slot, unit.identity != 0) {
             image.set_int(slot, 8, unit.identity)?;
-        }
-    }
-    // Programs that carry their identity must not ask for a cookie.
-    if units.iter().any(|u| u.identity != 0) {
-        let cookies = context.manifest.slots.iter().filter(|s| s.value == StartValue::Feature(Feature::AttachCookie));
-        for slot in cookies {
-            image.set_int(slot.offset, slot.size, 0)?;
         }
     }
     Ok(image)

@@ -155,10 +155,8 @@ impl Plan {
                 continue;
             }
             let identity = if own && program.identity_slot.is_some() { place.id } else { 0 };
-            // Copies whose programs read cookies and copies whose programs
-            // carry an identity are kept apart: whether cookies exist is one
-            // constant of a whole copy.
-            let instance = units.len() * 2 + usize::from(identity != 0);
+            // The n-th copies of all programs share an instance.
+            let instance = units.len();
             units.push(Unit { program: index, instance, identity, changes, multi: Multi::No, places: vec![place] });
         }
         for unit in &mut units {
