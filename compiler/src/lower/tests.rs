@@ -169,7 +169,11 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
             Some(Line { slot: l.insn as u32, file: file.name.clone(), text, line: at.line, column: at.column })
         });
         let lines = lines.collect();
-        functions.push(elf::Function { name: func.name.clone(), role, code: code.to_bytes(), relocs, core, lines });
+        let mut bytes = code.to_bytes();
+        if !new_kernel {
+            replace_fetching_atomics(&mut bytes);
+        }
+        functions.push(elf::Function { name: func.name.clone(), role, code: bytes, relocs, core, lines });
     }
     let mut rodata = lowered.rodata.clone();
     for slot in &lowered.manifest.slots {
@@ -194,6 +198,16 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
     .map_err(|e| format!("{e:#}"))
 }
 
+/// What the runtime does on kernels before 5.12, which refuse atomic operations
+/// with a result even where they cannot be reached.
+fn replace_fetching_atomics(code: &mut [u8]) {
+    for insn in code.chunks_exact_mut(8) {
+        if matches!(insn[0], 0xdb | 0xc3) && insn[4] & 1 != 0 {
+            insn.copy_from_slice(&[0xb7, insn[1] >> 4, 0, 0, 0, 0, 0, 0]);
+        }
+    }
+}
+
 /// Scripts and the names of their objects.
 const SCRIPTS: &[(&str, &str)] = &[
     ("hello", "BEGIN { printf(\"hello %d\\n\", 42); }"),
@@ -214,11 +228,11 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("forrange", "BEGIN { for ($i : 0..5) { @[$i] = $i; } $n = 0; for ($i : 0..1000) { $n += $i; if ($i == 900) { break; } } @n = $n; }"),
     ("aggread", "kprobe:vfs_read { @c = count(); if (@c > 100) { printf(\"%d\\n\", @c); } @m = max(arg2); if (@m > 10) { printf(\"%d\", @m); } }"),
     ("uprobe", "uprobe:/bin/bash:readline { printf(\"%s %d\\n\", str(arg0), arg1); } uretprobe:/bin/bash:readline { printf(\"%s\\n\", str(retval)); @[ustack] = count(); }"),
-    ("timers", "interval:s:1 { print(@); clear(@); time(\"%H\"); exit(); } profile:hz:99 { @[kstack] = count(); @ = count(); }"),
+    ("timers", "interval:s:1 { print(@); clear(@); time(\"%H\"); exit(); } profile:hz:99 { @k[kstack] = count(); @ = count(); }"),
     ("bits", "kprobe:tcp_v4_connect { $sk = (struct tcp_sock *)arg0; @[$sk->inet_conn.icsk_ca_state] = count(); printf(\"%d\", ((struct sock *)arg0)->__sk_common.skc_family); }"),
     ("bufs", "tracepoint:syscalls:sys_enter_openat { printf(\"%r\", buf(args.filename, 16)); @b = buf(args.filename, args.flags); }"),
     ("net", "kprobe:tcp_v4_connect { $sk = (struct sock *)arg0; printf(\"%s %s\\n\", ntop($sk->__sk_common.skc_daddr), ntop(10, $sk->__sk_common.skc_v6_daddr.in6_u.u6_addr8)); printf(\"%d\", bswap($sk->__sk_common.skc_dport)); }"),
-    ("concat", "tracepoint:syscalls:sys_enter_openat { printf(\"%s\", strcat(comm, str(args.filename))); }"),
+    ("concat", "tracepoint:syscalls:sys_enter_openat { printf(\"%s\", str_concat(comm, str(args.filename))); }"),
     ("byvalue", "kprobe:vfs_read { $p = ((struct file *)arg0)->f_path; @p = $p; print(((struct task_struct *)curtask)->utime); }"),
     ("elapsed", "BEGIN { printf(\"%d %d %d %d %d\", elapsed, cpu, rand, uid, gid); printf(\"%s\", strftime(\"%H\", nsecs)); }"),
     ("params", "BEGIN { printf(\"%d %s %d\\n\", $1, str($2), $#); @ = $1; }"),
