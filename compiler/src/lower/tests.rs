@@ -91,6 +91,11 @@ fn build(types: &TypeStore, text: &str) -> Result<(Lowered, SourceMap), String> 
     if messages.iter().any(Diagnostic::is_error) {
         return Err(render(&sources, &messages.iter().collect::<Vec<_>>()));
     }
+    let violations = crate::hir::verify::verify(&program);
+    if !violations.is_empty() {
+        let list = violations.iter().map(|v| format!("{}: {}", sources.text(v.span), v.what));
+        return Err(list.collect::<Vec<_>>().join("\n") + "\n" + &crate::hir::print::dump(&program, types));
+    }
     match lower(&program, types, &sources, &X86_64) {
         Ok(lowered) => Ok((lowered, sources)),
         Err(list) => Err(render(&sources, &list.iter().collect::<Vec<_>>())),
