@@ -22,3 +22,4 @@ pub mod elf;
 pub mod link;
 
 pub mod driver;
+pub mod cli;

@@ -98,6 +98,7 @@ pub fn children(e: &Expr) -> Vec<&Expr> {
         | KernelSizeof(_)
         | KernelOffsetof { .. }
         | Str(_)
+        | Bytes(_)
         | Zero
         | Local(_)
         | AddressOfLocal(_)

@@ -149,7 +149,7 @@ impl Fun<'_, '_, '_> {
         if !bit_field {
             return Ok(LValue::plain(loc));
         }
-        let mut part = |f: &mut Self, kind| -> R<Value> {
+        let part = |f: &mut Self, kind| -> R<Value> {
             let symbol = f.cx.relocation(kind, root, &path, span)?;
             Ok(f.symbol_at(symbol))
         };
@@ -509,7 +509,7 @@ impl Fun<'_, '_, '_> {
             self.read_far(to.at(leaf.bit_offset / 8), bytes, from, space);
             return Ok(());
         }
-        let mut part = |f: &mut Self, kind| -> R<Value> {
+        let part = |f: &mut Self, kind| -> R<Value> {
             let symbol = f.cx.relocation(kind, root, path, span)?;
             Ok(f.symbol_at(symbol))
         };

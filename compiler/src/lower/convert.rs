@@ -1,6 +1,6 @@
 //! Conversions between types, and copies of values of one type.
 
-use btc_payload::layout::{ValueType, fields_layout};
+use btc_payload::layout::{BUF_DATA, STACK_HEADER, ValueType, fields_layout};
 
 use super::frame::Own;
 use super::function::Fun;
@@ -74,10 +74,29 @@ impl Fun<'_, '_, '_> {
                 let (from, into) = (from.iter().collect::<Vec<_>>(), into.iter().collect::<Vec<_>>());
                 self.convert_elements(x, &from, &into, to, fill, span)
             }
-            (Type::Record(from), Type::Record(into)) => {
+            (Type::Record(from), Type::Record(into)) if same_names(from, into) => {
                 let from: Vec<&Type> = from.iter().map(|(_, t)| t).collect();
                 let into: Vec<&Type> = into.iter().map(|(_, t)| t).collect();
                 self.convert_elements(x, &from, &into, to, fill, span)
+            }
+            (Type::Record(from), Type::Record(into)) => {
+                let place = self.memory(x)?;
+                self.reorder_record(place, from, into, to, fill, span)
+            }
+            (Type::Buf { size: from }, Type::Buf { size: into }) => {
+                let place = self.memory(x)?;
+                self.resize_buffer(place, *from, *into, to);
+                Ok(())
+            }
+            (Type::Stack { frames: from, .. }, Type::Stack { frames: into, .. }) => {
+                let place = self.memory(x)?;
+                self.zero(to, STACK_HEADER + into * 8);
+                self.copy(to, place, STACK_HEADER + from.min(into) * 8);
+                let count = self.b.load(place.ptr, width(4));
+                let most = self.b.iconst(i64::from(*into));
+                let count = self.b.umin(count, most);
+                self.b.store(to.ptr, width(4), count);
+                Ok(())
             }
             (Type::Array { elem: from, len }, Type::Array { elem: into, len: other }) if len == other => {
                 let (from, into) = (vec![&**from; *len as usize], vec![&**into; *len as usize]);
@@ -137,6 +156,39 @@ impl Fun<'_, '_, '_> {
             self.convert_place(place.at(at[i]), from[i], into[i], to.at(offsets[i]), fill, span)?;
         }
         Ok(())
+    }
+
+    /// Fields of a record by name, whatever their order.
+    fn reorder_record(
+        &mut self,
+        place: Own,
+        from: &[(String, Type)],
+        into: &[(String, Type)],
+        to: Own,
+        fill: Fill,
+        span: Span,
+    ) -> R<()> {
+        let sources: Vec<_> = from.iter().map(|(_, t)| self.cx.layouts.of(t)).collect();
+        let targets: Vec<_> = into.iter().map(|(_, t)| self.cx.layouts.of(t)).collect();
+        let (at, _) = fields_layout(sources.iter());
+        let (offsets, size) = fields_layout(targets.iter());
+        self.zero_padding(&targets, size, to, fill);
+        for (i, (name, ty)) in into.iter().enumerate() {
+            let Some(k) = from.iter().position(|(n, _)| n == name) else {
+                return internal("conversion between records", span);
+            };
+            self.convert_place(place.at(at[k]), &from[k].1, ty, to.at(offsets[i]), fill, span)?;
+        }
+        Ok(())
+    }
+
+    fn resize_buffer(&mut self, from: Own, n: u32, m: u32, to: Own) {
+        self.zero(to, BUF_DATA + m);
+        self.copy(to.at(BUF_DATA), from.at(BUF_DATA), n.min(m));
+        let length = self.b.load(from.ptr, width(4));
+        let most = self.b.iconst(i64::from(m));
+        let length = self.b.umin(length, most);
+        self.b.store(to.ptr, width(4), length);
     }
 
     fn zero_padding(&mut self, fields: &[ValueType], size: u32, to: Own, fill: Fill) {
@@ -235,6 +287,10 @@ impl Fun<'_, '_, '_> {
         let most = self.b.iconst(i64::from(size.min(len + 1)));
         self.read_far_text(to, most, address, space);
     }
+}
+
+fn same_names(a: &[(String, Type)], b: &[(String, Type)]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x.0 == y.0)
 }
 
 /// Can two equal values differ in their bytes?

@@ -36,6 +36,9 @@ impl Fun<'_, '_, '_> {
         let fields: Vec<_> = event.fields.iter().map(|t| self.cx.layouts.of(t)).collect();
         let layout = Event { action: event.action.clone(), fields, location: LocationId(0) };
         let (offsets, size) = layout.layout();
+        if offsets.len() != args.len() {
+            return internal("arguments do not fit the event", span);
+        }
         let ready = self.prepare(args)?;
 
         let (map, bytes, flags) =
@@ -45,12 +48,8 @@ impl Fun<'_, '_, '_> {
         let mut open = self.b.begin_if(reserved);
         let record = self.own(found);
         self.b.store_const(record.ptr, width(8), i64::from(id.0));
-        let mut field = 0;
-        for (arg, ready) in args.iter().zip(ready) {
-            field += self.fill(arg, ready, record, &offsets[field.min(offsets.len())..], span)?;
-        }
-        if field != offsets.len() {
-            return internal("arguments do not fit the event", span);
+        for ((arg, ready), at) in args.iter().zip(ready).zip(offsets) {
+            self.fill(arg, ready, record.at(at))?;
         }
         let none = self.b.iconst(0);
         self.b.call_helper(Helper::RingbufSubmit, &[found, none]);
@@ -79,32 +78,24 @@ impl Fun<'_, '_, '_> {
         Ok(ready)
     }
 
-    /// Fills one argument in; gives the number of fields it took.
-    fn fill(&mut self, arg: &Expr, ready: Ready<'_>, record: Own, offsets: &[u32], span: Span) -> R<usize> {
-        let Some(&at) = offsets.first() else { return internal("arguments do not fit the event", span) };
+    /// Fills one argument in.
+    fn fill(&mut self, arg: &Expr, ready: Ready<'_>, field: Own) -> R<()> {
         match ready {
-            Ready::Scalar(v) => self.store_scalar(record.at(at), &arg.ty, v),
-            Ready::Memory(place) => self.copy_value(place, &arg.ty, record.at(at), Fill::Loose)?,
-            Ready::Later(e) => {
-                if let ExprKind::Intrinsic { which: Intrinsic::JoinArguments, args } = &e.kind {
-                    let [count, strings, ..] = offsets else {
-                        return internal("join without its fields", span);
-                    };
-                    self.join_arguments(args, &e.ty, record.at(*count), record.at(*strings), span)?;
-                    return Ok(2);
-                }
-                self.into(e, record.at(at), Fill::Loose)?;
-            }
+            Ready::Scalar(v) => self.store_scalar(field, &arg.ty, v),
+            Ready::Memory(place) => self.copy_value(place, &arg.ty, field, Fill::Loose)?,
+            Ready::Later(e) => self.into(e, field, Fill::Loose)?,
         }
-        Ok(1)
+        Ok(())
     }
 
     /// The strings of an argv, up to the null pointer that ends it.
-    fn join_arguments(&mut self, args: &[Expr], ty: &Type, count: Own, strings: Own, span: Span) -> R<()> {
-        let (Some(argv), Type::Array { elem, len }) = (args.first(), ty) else {
+    pub(super) fn join_arguments(&mut self, argv: &Expr, ty: &Type, to: Own, span: Span) -> R<()> {
+        let Type::Tuple(fields) = ty else { return internal("join of no tuple", span) };
+        let [Type::Int { .. }, Type::Array { elem, len }] = fields.as_slice() else {
             return internal("join of no array", span);
         };
         let Type::Str { size } = **elem else { return internal("join of no texts", span) };
+        let (count, strings) = (to, to.at(4));
         let Type::Pointer { space, .. } = &argv.ty else { return internal("join of no pointer", span) };
         let space = if *space == Space::Bpf { Space::Kernel } else { *space };
         let start = self.scalar(argv)?;

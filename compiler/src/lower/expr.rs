@@ -76,7 +76,7 @@ impl Fun<'_, '_, '_> {
                 self.block(body)?;
                 self.scalar(value)
             }
-            Str(_) | Tuple { .. } => internal("a value in memory where a number is wanted", e.span),
+            Str(_) | Bytes(_) | Tuple { .. } => internal("a value in memory where a number is wanted", e.span),
         }
     }
 
@@ -204,6 +204,10 @@ impl Fun<'_, '_, '_> {
                 let Type::Str { size } = e.ty else { return internal("a text of another type", e.span) };
                 Ok(self.constant_text(bytes, size))
             }
+            ExprKind::Bytes(bytes) => {
+                let at = self.cx.rodata.constant(bytes);
+                Ok(Own::new(self.b.rodata(at)))
+            }
             ExprKind::Start(slot) => self.start_memory(*slot, e.span),
             ExprKind::Local(id) => self.local_memory(*id, e.span),
             ExprKind::Block { body, value } => {
@@ -250,6 +254,10 @@ impl Fun<'_, '_, '_> {
                 Ok(())
             }
             Str(bytes) => self.text_into(bytes, &e.ty, to, fill),
+            Bytes(bytes) => {
+                self.store_bytes(to, bytes);
+                Ok(())
+            }
             Start(_) | Local(_) => {
                 let from = self.memory(e)?;
                 self.copy_value(from, &e.ty, to, fill)

@@ -75,6 +75,7 @@ impl Fun<'_, '_, '_> {
                 let place = self.memory(x)?;
                 Ok(self.b.load(place.ptr, width(4)))
             }
+            (Intrinsic::AddressOf, [place]) => self.address_of(place).map(|(address, _)| address),
             (Intrinsic::PerCpuPointer, [address, cpu]) => self.per_cpu_pointer(address, cpu),
             _ => self.intrinsic_of_context(which, args, e),
         }
@@ -147,6 +148,10 @@ impl Fun<'_, '_, '_> {
                 Type::Str { size } => self.concat(a, b, size, to, fill),
                 _ => internal("join of another type", e.span),
             },
+            (Intrinsic::StrSkip, [text, skip]) => match e.ty {
+                Type::Str { size } => self.skip_text(text, skip, size, to, fill),
+                _ => internal("a text of another type", e.span),
+            },
             (Intrinsic::ReadBuf, [pointer, length]) => self.read_buffer(pointer, length, e, to, fill),
             (Intrinsic::BufOfArray, [array]) => self.buffer_of_array(array, e, to, fill),
             (Intrinsic::StackTrace, []) => self.stack_trace(e, to),
@@ -166,7 +171,7 @@ impl Fun<'_, '_, '_> {
             }
             (Intrinsic::CommOfPid, _) => unsupported("comm() of another process", e.span),
             (Intrinsic::Path, _) => unsupported("path()", e.span),
-            (Intrinsic::JoinArguments, _) => unsupported("join() inside an expression", e.span),
+            (Intrinsic::JoinArguments, [argv]) => self.join_arguments(argv, &e.ty, to, e.span),
             _ => internal("arguments of a builtin", e.span),
         }
     }

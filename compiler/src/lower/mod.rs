@@ -43,7 +43,7 @@ use crate::span::{SourceMap, Span};
 use crate::target::Target;
 
 /// A result whose error is shown to the user.
-pub(super) type R<T> = Result<T, Box<Diagnostic>>;
+type R<T> = Result<T, Box<Diagnostic>>;
 
 /// Everything that lowering makes of a script.
 pub struct Lowered {
@@ -113,48 +113,48 @@ pub fn lower(
 }
 
 /// A map as programs use it.
-pub(super) struct MapInfo {
+struct MapInfo {
     /// Layout of the key.
-    pub(super) key: ValueType,
+    key: ValueType,
     /// Layout of the value.
-    pub(super) value: ValueType,
+    value: ValueType,
     /// Kind in the kernel; see [`scan::Scan::shared`].
-    pub(super) kind: MapKind,
+    kind: MapKind,
 }
 
 /// What is common to all functions of a script.
-pub(super) struct Cx<'p> {
-    pub(super) program: &'p Program,
-    pub(super) types: &'p TypeStore,
-    pub(super) target: &'static Target,
-    pub(super) layouts: layout::Layouts<'p>,
-    pub(super) rodata: rodata::Rodata,
-    pub(super) core: CoreTable,
-    pub(super) operands: Vec<Operand>,
-    pub(super) ksyms: Vec<String>,
-    pub(super) spans: Vec<Span>,
+struct Cx<'p> {
+    program: &'p Program,
+    types: &'p TypeStore,
+    target: &'static Target,
+    layouts: layout::Layouts<'p>,
+    rodata: rodata::Rodata,
+    core: CoreTable,
+    operands: Vec<Operand>,
+    ksyms: Vec<String>,
+    spans: Vec<Span>,
     span_ids: BTreeMap<Span, u32>,
-    pub(super) maps: Vec<MapInfo>,
-    pub(super) requirements: Vec<(Feature, String, Span)>,
-    pub(super) functions: Vec<Function>,
+    maps: Vec<MapInfo>,
+    requirements: Vec<(Feature, String, Span)>,
+    functions: Vec<Function>,
     /// Subprograms by what they compute.
-    pub(super) subprograms: BTreeMap<Subprogram, FuncId>,
+    subprograms: BTreeMap<Subprogram, FuncId>,
     /// Bytes of the largest scratch frame; 0: nobody needs one.
-    pub(super) scratch: u32,
+    scratch: u32,
     /// `.rodata` word of each probe that asks which attach point fired.
-    pub(super) identity: BTreeMap<usize, u32>,
+    identity: BTreeMap<usize, u32>,
 }
 
 /// Subprograms that lowering adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Subprogram {
+enum Subprogram {
     /// `hist` bucket of a value, with that many sub-bucket bits.
     HistBucket(u8),
 }
 
 /// Maps that the runtime and programs share, behind those of the script.
 #[derive(Clone, Copy)]
-pub(super) enum Internal {
+enum Internal {
     Events = 0,
     Losses = 1,
     Scratch = 2,
@@ -191,7 +191,7 @@ impl<'p> Cx<'p> {
     }
 
     /// The number of a source position.
-    pub(super) fn srcloc(&mut self, span: Span) -> u32 {
+    fn srcloc(&mut self, span: Span) -> u32 {
         let next = self.spans.len() as u32;
         let id = *self.span_ids.entry(span).or_insert(next);
         if id == next {
@@ -201,7 +201,7 @@ impl<'p> Cx<'p> {
     }
 
     /// The symbol of an operand that the runtime patches.
-    pub(super) fn operand(&mut self, operand: Operand, local: u32) -> Symbol {
+    fn operand(&mut self, operand: Operand, local: u32) -> Symbol {
         let known = self.operands.iter().position(|o| *o == operand);
         let record = known.unwrap_or_else(|| {
             self.operands.push(operand);
@@ -211,7 +211,7 @@ impl<'p> Cx<'p> {
     }
 
     /// The symbol of a CO-RE relocation.
-    pub(super) fn relocation(&mut self, kind: CoreKind, root: CTypeId, path: &[Step], span: Span) -> R<Symbol> {
+    fn relocation(&mut self, kind: CoreKind, root: CTypeId, path: &[Step], span: Span) -> R<Symbol> {
         match self.core.intern(self.types, kind, root, path) {
             Ok(id) => Ok(Symbol::Core {
                 record: id.0,
@@ -223,35 +223,35 @@ impl<'p> Cx<'p> {
     }
 
     /// States that the kernel must be able to do something.
-    pub(super) fn require(&mut self, feature: Feature, construct: &str, span: Span) {
+    fn require(&mut self, feature: Feature, construct: &str, span: Span) {
         if !self.requirements.iter().any(|(f, c, _)| *f == feature && c == construct) {
             self.requirements.push((feature, construct.to_owned(), span));
         }
     }
 
     /// Where a start value lies.
-    pub(super) fn start_word(&mut self, value: StartValue) -> u32 {
+    fn start_word(&mut self, value: StartValue) -> u32 {
         self.rodata.slot(value, rodata::WORD)
     }
 
     /// The number of an internal map.
-    pub(super) fn internal(&self, map: Internal) -> u32 {
+    fn internal(&self, map: Internal) -> u32 {
         self.program.maps.len() as u32 + map as u32
     }
 
     /// A map of the script.
-    pub(super) fn map(&self, id: MapId) -> &MapInfo {
+    fn map(&self, id: MapId) -> &MapInfo {
         &self.maps[id.0 as usize]
     }
 
     /// Notes a function that was declared in the module.
-    pub(super) fn declared(&mut self, id: FuncId, probe: usize, role: Role) {
+    fn declared(&mut self, id: FuncId, probe: usize, role: Role) {
         debug_assert_eq!(id.0 as usize, self.functions.len(), "functions are declared in one place");
         self.functions.push(Function { probe: probe as u32, role });
     }
 
     /// The word by which a probe learns which of its attach points fired.
-    pub(super) fn identity_word(&mut self, probe: usize) -> u32 {
+    fn identity_word(&mut self, probe: usize) -> u32 {
         if let Some(&at) = self.identity.get(&probe) {
             return at;
         }
@@ -276,12 +276,12 @@ fn core_error(e: CoreError, root: &str, span: Span) -> Box<Diagnostic> {
 }
 
 /// The error for what has no code here.
-pub(super) fn unsupported<T>(what: &str, span: Span) -> R<T> {
+fn unsupported<T>(what: &str, span: Span) -> R<T> {
     Err(Box::new(Diagnostic::error("E0900", format!("{what} is not supported yet")).at(span, "used here")))
 }
 
 /// An invariant of the typed tree does not hold.
-pub(super) fn internal<T>(what: &str, span: Span) -> R<T> {
+fn internal<T>(what: &str, span: Span) -> R<T> {
     Err(Box::new(
         Diagnostic::error("E0999", format!("internal error in lowering: {what}"))
             .at(span, "while translating this")
@@ -290,6 +290,6 @@ pub(super) fn internal<T>(what: &str, span: Span) -> R<T> {
 }
 
 /// Names for probes in messages and the object.
-pub(super) fn function_name(probe: &Probe) -> &str {
+fn function_name(probe: &Probe) -> &str {
     &probe.function
 }

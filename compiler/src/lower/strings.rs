@@ -526,15 +526,43 @@ impl Fun<'_, '_, '_> {
         Ok(())
     }
 
+    /// At least `n` bytes of a value, or of what a pointer points to.
+    fn bytes_of(&mut self, e: &Expr, n: u32) -> R<Own> {
+        if !e.ty.is_scalar() && self.size_of(&e.ty) >= n {
+            return self.memory(e);
+        }
+        let place = self.temp("bytes to compare", n);
+        let bytes = self.b.iconst(i64::from(n));
+        let (from, space) = match &e.ty {
+            Type::Pointer { space: Space::User, .. } => (self.scalar(e)?, Space::User),
+            Type::Pointer { space: Space::Any, .. } => (self.scalar(e)?, Space::Any),
+            ty if ty.is_scalar() => (self.scalar(e)?, Space::Kernel),
+            _ => self.address_of(e)?,
+        };
+        self.read_far(place, bytes, from, space);
+        Ok(place)
+    }
+
+    /// A text without its first bytes.
+    pub(super) fn skip_text(&mut self, text: &Expr, skip: &Expr, size: u32, to: Own, fill: Fill) -> R<()> {
+        let Type::Str { size: whole } = text.ty else { return internal("a text of another type", text.span) };
+        let place = self.memory(text)?;
+        let skip = self.scalar(skip)?;
+        let skip = self.clamp(skip, whole);
+        let start = self.b.index(place.ptr, skip);
+        let from = self.b.address(start);
+        self.text_from(from, Space::Kernel, None, size, to, fill);
+        Ok(())
+    }
+
     /// `memcmp(a, b, n)`: 0 if the first n bytes are equal.
     pub(super) fn memcmp(&mut self, a: &Expr, b: &Expr, n: &Expr) -> R<Value> {
-        let size = self.size_of(&a.ty).min(self.size_of(&b.ty));
-        let (x, y) = (self.indexable(a)?, self.indexable(b)?);
         if let Some(n) = constant(n) {
-            let n = n.min(u64::from(size)) as u32;
             if n > 512 {
                 return unsupported("comparing more than 512 bytes", a.span);
             }
+            let n = n as u32;
+            let (x, y) = (self.bytes_of(a, n)?, self.bytes_of(b, n)?);
             let same = self.equal_bytes(x, y, n);
             let one = self.b.iconst(1);
             return Ok(self.b.xor(same, one));

@@ -603,6 +603,10 @@ fn other_group(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
         return;
     };
     condition.taken = true;
+    if condition.last {
+        let problem = Diagnostic::error("E0203", "`#else` or `#elif` after `#else`");
+        expander.problems.push(problem.at(span, "the condition has its `#else` already"));
+    }
     files.skip_groups(expander);
 }
 

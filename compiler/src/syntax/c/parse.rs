@@ -286,7 +286,7 @@ impl<'p, 's> Parser<'p, 's> {
         if self.take(";") {
             return Ok(());
         }
-        if specifiers.tagged && self.definition_may_end_here() {
+        if specifiers.tagged && !specifiers.typedef && self.definition_may_end_here() {
             return Ok(());
         }
         loop {

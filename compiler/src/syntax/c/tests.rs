@@ -89,7 +89,7 @@ fn directives_become_blanks() {
     let done = run(script);
     assert_eq!(done.problems, []);
     let lines: Vec<&str> = done.text.lines().map(str::trim_end).collect();
-    assert_eq!(lines, ["", "", "", "BEGIN { $# #no", "", "", "}", "", "", "", "bar"]);
+    assert_eq!(lines, ["", "", "", "BEGIN { $# #no", "", "", "}", "", "", "", "bar", ""]);
     assert_eq!((done.expand("A", None), done.expand("B", None)), ("1".into(), "2".into()));
 }
 
@@ -163,7 +163,7 @@ fn macros_expand_like_c() {
         ("CAT", Some(&["LIM", "IT"][..]), "25"),
         ("CAT", Some(&["", "x"][..]), "x"),
         ("LOG", Some(&["\"x\""][..]), "printf(\"x\")"),
-        ("LOG", Some(&["\"%d\"", "1", "2"][..]), "printf(\"%d\",1, 2)"),
+        ("LOG", Some(&["\"%d\"", "1", "2"][..]), "printf(\"%d\", 1, 2)"),
         ("ALL", Some(&["1", "2"][..]), "f(1, 2)"),
         ("SELF", None, "SELF + 1"),
         ("PING", None, "PING"),
@@ -180,7 +180,7 @@ fn macros_expand_like_c() {
             assert!(done.expand(name, args).starts_with("bad use of the macro"), "{name}");
             continue;
         }
-        assert_eq!(done.expand(name, args).replace("1, 2)", "1, 2)"), text, "{name}");
+        assert_eq!(done.expand(name, args), text, "{name}");
     }
     assert_eq!(done.expand("MAX", Some(&["$x", "MINUS"])), "(($x) > (-1) ? ($x) : (-1))");
     assert!(done.macros.lookup("GONE").is_none());
@@ -335,7 +335,7 @@ fn mistakes_are_reported_where_they_are() {
         ("struct a { int x[__builtin_offsetof(struct a, y)]; };", "E0231"),
         ("struct a { int x; ", "E0220"),
         ("struct a { int x", "E0220"),
-        ("struct { int x; } y z;", "E0220"),
+        ("typedef struct { int x; } y z;", "E0220"),
         ("struct", "E0220"),
         ("enum { 1 };", "E0220"),
         ("typedef int;", ""),
