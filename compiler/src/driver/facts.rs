@@ -85,11 +85,8 @@ impl Facts for ReferenceFacts<'_> {
 
     fn similar_tracepoint(&self, category: &str, event: &str) -> Option<String> {
         let categories = self.reference.categories();
-        let category = if categories.contains(&category) {
-            category
-        } else {
-            nearest(category, categories.iter().copied())?
-        };
+        let category =
+            if categories.contains(&category) { category } else { nearest(category, categories.iter().copied())? };
         let events = self.reference.events(category);
         if events.iter().any(|e| e == event) {
             return Some(format!("{category}:{event}"));

@@ -5,7 +5,6 @@ use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{self, Expr, ExprKind, StmtKind};
 use crate::hir::types::Type;
 use crate::sema::checker::{Checker, Typed, constant, literal};
-use crate::sema::convert::convert;
 use crate::sema::expr::statement;
 use btc_payload::event::Action;
 use btc_payload::manifest::{NamedOption, OptionValue};

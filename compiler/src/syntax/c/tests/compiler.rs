@@ -34,7 +34,8 @@ const FOLDERS: &[&str] = &[
 ];
 
 fn have_gcc() -> bool {
-    let found = cfg!(target_arch = "x86_64") && Command::new("gcc").arg("--version").output().is_ok_and(|o| o.status.success());
+    let found =
+        cfg!(target_arch = "x86_64") && Command::new("gcc").arg("--version").output().is_ok_and(|o| o.status.success());
     if !found {
         eprintln!("SKIPPED: no gcc for x86-64 to compare with");
     }
@@ -86,7 +87,11 @@ impl Claims<'_, '_> {
             if self.is_macro(name) {
                 continue;
             }
-            let tagged = [("struct", store.find_struct(name)), ("union", store.find_union(name)), ("enum", store.find_enum(name))];
+            let tagged = [
+                ("struct", store.find_struct(name)),
+                ("union", store.find_union(name)),
+                ("enum", store.find_enum(name)),
+            ];
             for (word, id) in tagged {
                 if let Some(id) = id {
                     self.one(&format!("{word} {name}"), id);
@@ -204,7 +209,8 @@ fn compare(header: &Path, dirs: &[PathBuf], scratch: &Path) -> Result<usize, Str
     for problem in problems.iter().take(3) {
         let at = problem.primary.as_ref().map(|l| sources.file(l.span.file).position(l.span.start));
         let name = problem.primary.as_ref().map(|l| sources.file(l.span.file).name.clone());
-        let _ = writeln!(text, "{}: {:?} {:?} {:?}", problem.message, name, at, problem.primary.as_ref().map(|l| &l.text));
+        let _ =
+            writeln!(text, "{}: {:?} {:?} {:?}", problem.message, name, at, problem.primary.as_ref().map(|l| &l.text));
     }
     Err(text)
 }
