@@ -100,9 +100,20 @@ pub(super) fn outline(text: &str) -> Outline {
             s.pos += 1;
         }
         let end = start + text[start..s.pos].trim_end().len();
+        keep_causes(&mut s.faults, faults);
         items.push(RawItem { kind, range: start..end, broken: s.faults.len() > faults });
     }
     Outline { items, faults: s.faults }
+}
+
+/// A string or comment without end swallows brackets: what is missing because
+/// of that is not worth a message.
+fn keep_causes(faults: &mut Vec<Fault>, from: usize) {
+    let unterminated = |f: &Fault| matches!(f, Fault::UnterminatedString(_) | Fault::UnterminatedComment(_));
+    if faults[from..].iter().any(unterminated) {
+        let of_item = faults.split_off(from);
+        faults.extend(of_item.into_iter().filter(unterminated));
+    }
 }
 
 /// Checks the brackets of a text that is one expression.
