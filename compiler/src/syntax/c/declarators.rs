@@ -56,7 +56,7 @@ impl Parser<'_, '_> {
         if let Some(bytes) = attributes.vector.take() {
             let size = self.store.size_of(ty).unwrap_or(0).max(1);
             ty = self.store.array_of(ty, bytes / size.min(u64::from(bytes)).max(1) as u32);
-            attributes.align = attributes.align.max(Some(bytes.next_power_of_two()));
+            attributes.align = attributes.align.or(Some(bytes.next_power_of_two()));
         }
         for part in around.into_iter().rev() {
             ty = self.around(part, ty)?;
@@ -280,8 +280,8 @@ impl Parser<'_, '_> {
             (CKind::Pointer(a), CKind::Pointer(b)) => same(*a, *b),
             (CKind::Array { elem: a, len: m }, CKind::Array { elem: b, len: n }) => m == n && same(*a, *b),
             (CKind::Function(a), CKind::Function(b)) => {
-                let params = a.params.len() == b.params.len()
-                    && a.params.iter().zip(&b.params).all(|(a, b)| same(a.1, b.1));
+                let params =
+                    a.params.len() == b.params.len() && a.params.iter().zip(&b.params).all(|(a, b)| same(a.1, b.1));
                 a.variadic == b.variadic && params && same(a.ret, b.ret)
             }
             (CKind::Composite(a), CKind::Composite(b)) => a.name.is_none() && a == b,

@@ -279,7 +279,11 @@ impl Files<'_> {
                 out.push(token);
                 continue;
             };
-            out.push(Token { kind: Kind::Number, text: expander.interner.intern(if answer { "1" } else { "0" }), ..token });
+            out.push(Token {
+                kind: Kind::Number,
+                text: expander.interner.intern(if answer { "1" } else { "0" }),
+                ..token
+            });
         }
         out
     }
@@ -397,7 +401,11 @@ impl Operands for Line<'_, '_, '_> {
         if token.is("(") {
             let inner = constant::expression(self, depth + 1)?;
             let close = self.bump();
-            return if close.is(")") { Ok(inner) } else { fail("expected `)` in the condition", &close, "expected `)`") };
+            return if close.is(")") {
+                Ok(inner)
+            } else {
+                fail("expected `)` in the condition", &close, "expected `)`")
+            };
         }
         let text = self.text(token.text);
         if token.kind != Kind::Ident {
@@ -418,6 +426,10 @@ impl Operands for Line<'_, '_, '_> {
             }
             let known = self.expander.find(name.text, self.files).is_some();
             return Ok(Operand::Int(constant::Value::int(i128::from(known))));
+        }
+        if is_question(&text) {
+            while !self.bump().is(")") && !self.peek().is_end() {}
+            return Ok(Operand::Int(constant::Value::int(0)));
         }
         if self.peek().is("(") {
             return fail(format!("`{text}` is no macro that could be called here"), &token, "not defined");

@@ -396,8 +396,7 @@ impl Expander {
     /// An argument beside `##`: as written. GNU C drops the comma of
     /// `, ## __VA_ARGS__` when nothing follows, and pastes nothing otherwise.
     fn append_raw(&mut self, out: &mut Vec<Token>, here: BodyToken, arg: &Argument, rest: bool) {
-        let after_comma = rest
-            && matches!(out.as_slice(), [.., comma, paste] if comma.is(",") && paste.is("##"));
+        let after_comma = rest && matches!(out.as_slice(), [.., comma, paste] if comma.is(",") && paste.is("##"));
         if after_comma {
             out.pop();
             if arg.raw.is_empty() {
