@@ -20,9 +20,7 @@ fn hash(name: &[u8]) -> u32 {
     for chunk in &mut chunks {
         let mut word = [0; 8];
         word.copy_from_slice(chunk);
-        state = (state ^ u64::from_le_bytes(word))
-            .wrapping_mul(PRIME)
-            .rotate_left(29);
+        state = (state ^ u64::from_le_bytes(word)).wrapping_mul(PRIME).rotate_left(29);
     }
     let mut word = [0; 8];
     word[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
@@ -33,10 +31,7 @@ fn hash(name: &[u8]) -> u32 {
 impl NameIndex {
     /// An index that holds `n` names without growing.
     pub fn with_capacity(n: usize) -> Self {
-        NameIndex {
-            slots: vec![(0, 0); (n * 4 / 3 + 1).next_power_of_two()],
-            used: 0,
-        }
+        NameIndex { slots: vec![(0, 0); (n * 4 / 3 + 1).next_power_of_two()], used: 0 }
     }
 
     /// Adds an id under a name.
@@ -60,10 +55,8 @@ impl NameIndex {
     /// Doubles the table. Ids ascend in insertion order, which sorting restores.
     fn grow(&mut self) {
         let bigger = vec![(0, 0); self.slots.len() * 2];
-        let mut old: Vec<_> = std::mem::replace(&mut self.slots, bigger)
-            .into_iter()
-            .filter(|slot| slot.1 != 0)
-            .collect();
+        let mut old: Vec<_> =
+            std::mem::replace(&mut self.slots, bigger).into_iter().filter(|slot| slot.1 != 0).collect();
         old.sort_by_key(|slot| slot.1);
         self.used = 0;
         for (hash, id) in old {

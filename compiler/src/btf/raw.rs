@@ -93,10 +93,7 @@ impl Kind {
 
     /// `const`, `volatile`, `restrict` and type tags: they change no layout.
     pub fn is_modifier(self) -> bool {
-        matches!(
-            self,
-            Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag
-        )
+        matches!(self, Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag)
     }
 
     /// As a bit, for sets of kinds.
@@ -124,9 +121,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// The `i`-th 32-bit word behind the common part; 0 past the end.
     pub fn word(&self, i: usize) -> u32 {
-        self.body
-            .get(4 * i..4 * i + 4)
-            .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        self.body.get(4 * i..4 * i + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
     }
 }
 
@@ -153,8 +148,7 @@ const NAMED: u32 = Kind::Int.bit()
     | Kind::Func.bit();
 
 fn word_at(data: &[u8], at: usize) -> u32 {
-    data.get(at..at + 4)
-        .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    data.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 /// Type and string sections of a blob, bounds checked.
@@ -209,18 +203,10 @@ impl Btf {
         while at < types.end {
             let info = word_at(&data, at + 4);
             let Some(kind) = Kind::from_info(info).filter(|&k| k != Kind::Void) else {
-                bail!(
-                    "BTF record {} has unknown kind {}",
-                    offsets.len(),
-                    info >> 24 & 0x1f
-                );
+                bail!("BTF record {} has unknown kind {}", offsets.len(), info >> 24 & 0x1f);
             };
             let end = at + 12 + kind.body_len((info & 0xffff) as usize);
-            ensure!(
-                end <= types.end,
-                "truncated BTF: record {} is cut off",
-                offsets.len()
-            );
+            ensure!(end <= types.end, "truncated BTF: record {} is cut off", offsets.len());
             offsets.push(at as u32);
             at = end;
         }
@@ -257,23 +243,16 @@ impl Btf {
 
     /// A record by id; ids that do not exist are `void`.
     pub fn record(&self, id: u32) -> Record<'_> {
-        if id < self.first_id {
-            if let Some(base) = &self.base {
-                return base.record(id);
-            }
+        if id < self.first_id
+            && let Some(base) = &self.base
+        {
+            return base.record(id);
         }
         let own = id.wrapping_sub(self.first_id) as usize;
         let at = match self.offsets.get(own) {
             Some(&at) if at != u32::MAX => at as usize,
             _ => {
-                return Record {
-                    kind: Kind::Void,
-                    vlen: 0,
-                    kflag: false,
-                    name: 0,
-                    size_or_type: 0,
-                    body: &[],
-                };
+                return Record { kind: Kind::Void, vlen: 0, kflag: false, name: 0, size_or_type: 0, body: &[] };
             }
         };
         let info = word_at(&self.data, at + 4);
@@ -285,19 +264,16 @@ impl Btf {
             kflag: info >> 31 != 0,
             name: word_at(&self.data, at),
             size_or_type: word_at(&self.data, at + 8),
-            body: self
-                .data
-                .get(at + 12..at + 12 + kind.body_len(vlen))
-                .unwrap_or(&[]),
+            body: self.data.get(at + 12..at + 12 + kind.body_len(vlen)).unwrap_or(&[]),
         }
     }
 
     /// The bytes of a string; empty if it does not exist.
     pub fn string_bytes(&self, offset: u32) -> &[u8] {
-        if offset < self.first_string {
-            if let Some(base) = &self.base {
-                return base.string_bytes(offset);
-            }
+        if offset < self.first_string
+            && let Some(base) = &self.base
+        {
+            return base.string_bytes(offset);
         }
         let tail = self
             .data
@@ -340,9 +316,7 @@ impl Btf {
         index.candidates(name.as_bytes()).find_map(|id| {
             let record = self.record(id);
             let words = enumerator_words(record.kind)?;
-            (0..record.vlen)
-                .find(|&i| self.string_bytes(record.word(i * words)) == name.as_bytes())
-                .map(|i| (id, i))
+            (0..record.vlen).find(|&i| self.string_bytes(record.word(i * words)) == name.as_bytes()).map(|i| (id, i))
         })
     }
 

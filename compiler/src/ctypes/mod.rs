@@ -18,6 +18,8 @@ mod script;
 mod spell;
 mod store;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use layout::{FieldDecl, Layout, LayoutError};
 pub use lookup::{KernelFunction, TagKind};
@@ -45,10 +47,7 @@ pub struct TypeStore {
 impl TypeStore {
     /// A store whose kernel types come from `sources`.
     pub fn new(sources: BtfSources) -> Self {
-        TypeStore {
-            inner: store::Inner::new(sources),
-            names: script::Names::default(),
-        }
+        TypeStore { inner: store::Inner::new(sources), names: script::Names::default() }
     }
 
     /// Where the kernel types come from.

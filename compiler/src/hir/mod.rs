@@ -2,3 +2,4 @@
 
 pub mod tree;
 pub mod types;
+pub mod visit;

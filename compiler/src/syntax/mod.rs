@@ -2,3 +2,5 @@
 
 pub mod ast;
 pub mod c;
+pub mod parse;
+pub mod print;
