@@ -86,6 +86,9 @@ impl Layout {
             }
             return round_up(self.next, align);
         }
+        // One that lies like a plain integer is one: that matters where the type
+        // is aligned beyond its size.
+        let plain = matches!(width, 8 | 16 | 32 | 64) && self.next % width == 0;
         if let Some(wanted) = field.wanted.map(|w| self.limited(w)) {
             self.next = round_up(self.next, wanted);
             if field.named {
@@ -98,9 +101,6 @@ impl Layout {
         }
         // A bit-field does not cross more boundaries of its type's alignment
         // than an object of the type would. Limits of `#pragma pack` lift that.
-        // One that lies like a plain integer is one: that matters where the type
-        // is aligned beyond its size.
-        let plain = matches!(width, 8 | 16 | 32 | 64) && self.next % width == 0;
         let units = (self.next % field.align + width).div_ceil(field.align);
         if !field.packed && !plain && self.most.is_none() && units > field.size / field.align {
             return round_up(self.next, field.align);
