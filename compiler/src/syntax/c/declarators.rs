@@ -56,7 +56,7 @@ impl Parser<'_, '_> {
         if let Some(bytes) = attributes.vector.take() {
             let size = self.store.size_of(ty).unwrap_or(0).max(1);
             ty = self.store.array_of(ty, bytes / size.min(u64::from(bytes)).max(1) as u32);
-            attributes.align = attributes.align.max(Some(bytes.next_power_of_two()));
+            attributes.align = attributes.align.or(Some(bytes.next_power_of_two()));
         }
         for part in around.into_iter().rev() {
             ty = self.around(part, ty)?;

@@ -427,6 +427,10 @@ impl Operands for Line<'_, '_, '_> {
             let known = self.expander.find(name.text, self.files).is_some();
             return Ok(Operand::Int(constant::Value::int(i128::from(known))));
         }
+        if is_question(&text) {
+            while !self.bump().is(")") && !self.peek().is_end() {}
+            return Ok(Operand::Int(constant::Value::int(0)));
+        }
         if self.peek().is("(") {
             return fail(format!("`{text}` is no macro that could be called here"), &token, "not defined");
         }

@@ -52,6 +52,8 @@ pub(super) struct Parser<'p, 's> {
     pub(super) depth: usize,
     /// Lists of parameters that are open.
     pub(super) parameter_depth: usize,
+    /// Braces of the declaration that are open.
+    braces: usize,
     /// End of the last token taken.
     pub(super) last: Span,
 }
@@ -65,7 +67,7 @@ impl<'p, 's> Parser<'p, 's> {
         target: &'p Target,
     ) -> Parser<'p, 's> {
         let (ahead, last) = (VecDeque::new(), Span::default());
-        Parser { store, expander, files, knowledge, target, ahead, depth: 0, parameter_depth: 0, last }
+        Parser { store, expander, files, knowledge, target, ahead, depth: 0, parameter_depth: 0, braces: 0, last }
     }
 
     /// The token `n` places ahead.
@@ -89,6 +91,11 @@ impl<'p, 's> Parser<'p, 's> {
         self.ahead.pop_front();
         if !token.is_end() {
             self.last = token.span;
+        }
+        if token.is("{") {
+            self.braces += 1;
+        } else if token.is("}") {
+            self.braces = self.braces.saturating_sub(1);
         }
         token
     }
@@ -220,6 +227,7 @@ impl<'p, 's> Parser<'p, 's> {
     pub(super) fn external(&mut self) {
         self.depth = 0;
         self.parameter_depth = 0;
+        self.braces = 0;
         let start = self.look(0);
         match self.external_declaration() {
             Ok(()) => {}
@@ -233,25 +241,30 @@ impl<'p, 's> Parser<'p, 's> {
         }
     }
 
-    /// Behind the `;` or `}` that seems to end a declaration.
+    /// Takes the rest of a declaration that was not understood: up to the `;` or
+    /// `}` that seems to end it.
     fn skip_declaration(&mut self) {
-        let mut depth = 0_usize;
+        let inside = self.braces > 0;
         loop {
             let token = self.next();
-            if token.is_end() || depth == 0 && token.is(";") {
+            if token.is_end() || self.braces == 0 && token.is(";") {
                 return;
-            } else if token.is("{") || token.is("(") {
-                depth += 1;
-            } else if token.is(")") {
-                depth = depth.saturating_sub(1);
-            } else if token.is("}") {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
+            }
+            if self.braces == 0 && token.is("}") {
+                if !inside || !self.names_follow() {
                     self.take(";");
                     return;
                 }
             }
         }
+    }
+
+    /// Whether names and a `;` follow the `}` of a struct.
+    fn names_follow(&mut self) -> bool {
+        (0..8)
+            .map(|n| self.look(n))
+            .take_while(|t| t.kind == Kind::Ident || t.is("*") || t.is(",") || t.is(";"))
+            .any(|t| t.is(";"))
     }
 
     fn external_declaration(&mut self) -> Parsed<()> {

@@ -82,6 +82,8 @@ impl Parser<'_, '_> {
         match &*name {
             // An array of one struct of 24 bytes.
             "__builtin_va_list" => Some(self.store.array_of(self.store.int(8, false), 3)),
+            "__int128_t" => Some(self.store.int(16, true)),
+            "__uint128_t" => Some(self.store.int(16, false)),
             _ => self.store.find_typedef(&name),
         }
     }
@@ -142,7 +144,7 @@ impl Parser<'_, '_> {
                 let at = self.next();
                 let (ty, anonymous) = match word {
                     Keyword::Enum => self.deeper(Self::enumeration)?,
-                    _ => self.deeper(|p| p.composite(at.span, word == Keyword::Union))?,
+                    _ => self.deeper(|p| p.composite(at.span, word == Keyword::Union, &mut found.attributes))?,
                 };
                 found.base = Some(ty);
                 found.tagged = true;
@@ -243,8 +245,9 @@ impl Parser<'_, '_> {
         named.then(|| self.next())
     }
 
-    /// Behind `struct` or `union`.
-    fn composite(&mut self, start: Span, union: bool) -> Parsed<(CTypeId, bool)> {
+    /// Behind `struct` or `union`. Attributes without a body belong to what is
+    /// declared, and go to `outer`.
+    fn composite(&mut self, start: Span, union: bool, outer: &mut Attributes) -> Parsed<(CTypeId, bool)> {
         let mut attributes = self.attributes()?;
         let tag = self.tag();
         attributes = attributes.and(self.attributes()?);
@@ -259,6 +262,7 @@ impl Parser<'_, '_> {
         };
         if !self.take("{") {
             if let Some(id) = declared {
+                *outer = outer.and(attributes);
                 return Ok((id, false));
             }
             let token = self.look(0);
@@ -454,7 +458,9 @@ impl Parser<'_, '_> {
         let tag = self.tag();
         attributes = attributes.and(self.attributes()?);
         let mut fixed = None;
-        if self.at(":") {
+        // Otherwise an unnamed bit-field of the enum.
+        let after = self.look(1);
+        if self.at(":") && self.is_type(&after) {
             self.next();
             let ty = self.type_name()?;
             fixed = match &self.store.resolved(ty).kind {

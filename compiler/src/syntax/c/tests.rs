@@ -391,7 +391,9 @@ fn mistakes_are_reported_where_they_are() {
 
 #[test]
 fn after_a_mistake_the_rest_is_read() {
-    let done = run("struct a { int x y; };\nstruct b { int z; };\nstruct c { strange s; };\nBEGIN { }");
+    let script =
+        "typedef struct { int x y; int q; } a;\nstruct b { int z; };\nstruct c { strange s; int r; }\nBEGIN { x; }";
+    let done = run(script);
     assert_eq!(done.codes(), ["E0220", "E0226"]);
     assert_eq!(done.size("b"), Some(4));
 }
