@@ -10,8 +10,12 @@
 use std::rc::Rc;
 
 use super::store::MAX_CHAIN;
-use super::{CKind, CType, CTypeId, Composite, FieldPath, Member, Origin, Signature, TypeStore, builtin, suggest};
+use super::{
+    CKind, CType, CTypeId, Composite, FieldPath, Member, Origin, Signature, TypeStore, builtin,
+    suggest,
+};
 use crate::btf::Kind;
+use crate::btf::reference::NameClass;
 use crate::btf::source::Found;
 
 /// The name spaces that C's tags divide into.
@@ -46,8 +50,11 @@ impl TagKind {
 }
 
 /// Kinds that a type name can have.
-const TYPE_NAMES: u32 =
-    Kind::Struct.bit() | Kind::Union.bit() | Kind::Enum.bit() | Kind::Enum64.bit() | Kind::Typedef.bit();
+const TYPE_NAMES: u32 = Kind::Struct.bit()
+    | Kind::Union.bit()
+    | Kind::Enum.bit()
+    | Kind::Enum64.bit()
+    | Kind::Typedef.bit();
 
 /// A function of the kernel or of a module.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +106,10 @@ impl TypeStore {
         // Added once, under a name space of its own: the script may still define it.
         let known = self.inner.typedefs.borrow().get(row.0).copied();
         Some(known.unwrap_or_else(|| {
-            let id = self.add_script(CKind::Typedef { name: row.0.into(), target });
+            let id = self.add_script(CKind::Typedef {
+                name: row.0.into(),
+                target,
+            });
             self.inner.typedefs.borrow_mut().insert(row.0, id);
             id
         }))
@@ -122,10 +132,10 @@ impl TypeStore {
     /// The enumeration that has a value of this name, and the value.
     pub fn find_enumerator(&self, name: &str) -> Option<(CTypeId, i64)> {
         self.script_enumerator(name).or_else(|| {
-            let sources = &self.inner.sources;
-            let (found, (id, i)) = sources
-                .bases()
-                .chain(sources.modules())
+            let (found, (id, i)) = self
+                .inner
+                .sources
+                .candidates(NameClass::Enumerator, name)
                 .find_map(|found| found.btf.enumerator(name).map(|hit| (found.clone(), hit)))?;
             let id = self.kernel_id(&found, id);
             match &self.get(id).kind {
@@ -147,9 +157,13 @@ impl TypeStore {
         let (found, id) = match module {
             Some("vmlinux") => sources.bases().find_map(hit),
             Some(module) => sources.module(module).find_map(hit),
-            None => sources.bases().chain(sources.modules()).find_map(hit),
+            None => sources.candidates(NameClass::Function, name).find_map(hit),
         }?;
-        Some(KernelFunction { name: name.into(), ty: self.kernel_id(&found, id), module: found.module })
+        Some(KernelFunction {
+            name: name.into(),
+            ty: self.kernel_id(&found, id),
+            module: found.module,
+        })
     }
 
     /// The parameters and return type of a function type, through typedefs and
@@ -166,11 +180,17 @@ impl TypeStore {
     }
 
     fn find_kernel(&self, name: &str, kinds: u32) -> Option<CTypeId> {
-        let sources = &self.inner.sources;
-        sources.bases().chain(sources.modules()).find_map(|found| {
+        let key = (name.to_owned(), kinds);
+        if let Some(&known) = self.inner.found.borrow().get(&key) {
+            return known;
+        }
+        let mut candidates = self.inner.sources.candidates(NameClass::Type, name);
+        let id = candidates.find_map(|found| {
             let id = found.btf.ids_by_name(name, kinds).next()?;
             Some(self.kernel_id(&found, id))
-        })
+        });
+        self.inner.found.borrow_mut().insert(key, id);
+        id
     }
 
     /// The type behind typedefs; a forward declaration becomes the definition
@@ -181,7 +201,11 @@ impl TypeStore {
             match &self.get(id).kind {
                 CKind::Typedef { target, .. } => id = *target,
                 CKind::Forward { name, union } => {
-                    let tag = if *union { TagKind::Union } else { TagKind::Struct };
+                    let tag = if *union {
+                        TagKind::Union
+                    } else {
+                        TagKind::Struct
+                    };
                     return self.find_tag(name, tag).unwrap_or(id);
                 }
                 _ => return id,
@@ -201,7 +225,9 @@ impl TypeStore {
         let ty = self.resolved(id);
         match ty.kind {
             CKind::Array { elem, .. } => self.is_kernel_at(elem, 0),
-            CKind::Composite(_) | CKind::Enum(_) | CKind::Forward { .. } => ty.origin == Origin::Kernel,
+            CKind::Composite(_) | CKind::Enum(_) | CKind::Forward { .. } => {
+                ty.origin == Origin::Kernel
+            }
             _ => false,
         }
     }
@@ -232,7 +258,10 @@ impl TypeStore {
                     id = *elem;
                     continue;
                 }
-                CKind::Void | CKind::Typedef { .. } | CKind::Forward { .. } | CKind::Function(_) => {
+                CKind::Void
+                | CKind::Typedef { .. }
+                | CKind::Forward { .. }
+                | CKind::Function(_) => {
                     return None;
                 }
             };
@@ -255,9 +284,12 @@ impl TypeStore {
             CKind::Pointer(_) => 8,
             CKind::Enum(e) => e.size.max(1),
             CKind::Array { elem, .. } if depth < MAX_CHAIN => self.align_at(*elem, depth + 1),
-            CKind::Composite(c) if depth < MAX_CHAIN => {
-                c.members.iter().map(|m| self.align_at(m.ty, depth + 1)).max().unwrap_or(1)
-            }
+            CKind::Composite(c) if depth < MAX_CHAIN => c
+                .members
+                .iter()
+                .map(|m| self.align_at(m.ty, depth + 1))
+                .max()
+                .unwrap_or(1),
             _ => 1,
         }
     }
@@ -285,12 +317,17 @@ impl TypeStore {
         if depth >= MAX_CHAIN {
             return None;
         }
-        composite.members.iter().enumerate().filter(|(_, m)| m.name.is_none()).find_map(|(i, m)| {
-            let mut path = self.field_at(m.ty, name, depth + 1)?;
-            path.indices.insert(0, i as u32);
-            path.bit_offset += m.bit_offset;
-            Some(path)
-        })
+        composite
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| m.name.is_none())
+            .find_map(|(i, m)| {
+                let mut path = self.field_at(m.ty, name, depth + 1)?;
+                path.indices.insert(0, i as u32);
+                path.bit_offset += m.bit_offset;
+                Some(path)
+            })
     }
 
     /// Names of all members, those of anonymous members included.
@@ -323,12 +360,17 @@ impl TypeStore {
         let own = self.script_names();
         let builtin = builtin::TYPEDEFS.iter().map(|row| row.0);
         let near = suggest::nearest(name, own.iter().map(|n| &**n).chain(builtin));
-        near.map(str::to_owned).or_else(|| self.similar_kernel(name, TYPE_NAMES))
+        near.map(str::to_owned).or_else(|| {
+            self.inner
+                .sources
+                .similar(NameClass::Type, TYPE_NAMES, name)
+        })
     }
 
     /// The kernel function whose name is nearest to a misspelt one.
     pub fn similar_func(&self, name: &str) -> Option<String> {
-        self.similar_kernel(name, Kind::Func.bit())
+        let kinds = Kind::Func.bit();
+        self.inner.sources.similar(NameClass::Function, kinds, name)
     }
 
     /// The enumerator of the script nearest to a misspelt name. The kernel's
@@ -336,14 +378,6 @@ impl TypeStore {
     pub fn similar_enumerator(&self, name: &str) -> Option<String> {
         let own = self.script_enumerators();
         suggest::nearest(name, own.iter().map(|n| &**n)).map(str::to_owned)
-    }
-
-    fn similar_kernel(&self, name: &str, kinds: u32) -> Option<String> {
-        let sources = &self.inner.sources;
-        sources.bases().chain(sources.modules()).find_map(|found| {
-            let names = found.btf.named(kinds).map(|(name, _)| name);
-            suggest::nearest(name, names).map(str::to_owned)
-        })
     }
 
     /// Names of kernel functions that satisfy a condition, with their modules,
