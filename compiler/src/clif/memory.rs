@@ -176,6 +176,10 @@ impl FuncBuilder<'_> {
     }
 
     /// Changes memory atomically and gives the old value. Needs kernel 5.12.
+    ///
+    /// For map values, not for the stack: the verifiers of 6.12 to 6.18 lose
+    /// track of what such an access reads from the stack, and drop code that
+    /// does run.
     pub fn atomic_fetch(&mut self, op: Atomic, ptr: Ptr, width: Width, value: Value) -> Value {
         let old = self.atomic_rmw(op, ptr, width, value);
         self.widen(old, width)

@@ -31,7 +31,7 @@ fn env(name: &str, default: u64) -> u64 {
 }
 
 /// Small and large programs, with and without rare operations.
-fn profile(seed: u64) -> Profile {
+fn profile(seed: u64, fetch: bool) -> Profile {
     let statements = match seed % 8 {
         0 => 120,
         1..4 => 40,
@@ -40,6 +40,7 @@ fn profile(seed: u64) -> Profile {
     Profile {
         statements,
         rare: seed % 3 == 2,
+        fetch,
     }
 }
 
@@ -80,9 +81,9 @@ struct Case {
 }
 
 impl Case {
-    fn new(seed: u64) -> Case {
+    fn new(seed: u64, fetch: bool) -> Case {
         let mut module = Module::new();
-        let profile = profile(seed);
+        let profile = profile(seed, fetch);
         let oracle = generate(seed, Form::Oracle, profile, &mut module.symbols);
         let program = generate(seed, Form::Program, profile, &mut module.symbols);
         Case {
@@ -127,7 +128,7 @@ impl Case {
 fn random_programs_agree_with_the_interpreter() {
     let first = env("BTC_FUZZ_SEED", 1);
     for seed in first..first + env("BTC_FUZZ", 300) {
-        let case = Case::new(seed);
+        let case = Case::new(seed, true);
         let expectations = case.expectations();
         for level in [Level::None, Level::Full] {
             let code = case.compile(level);
@@ -155,9 +156,13 @@ fn random_programs_agree_in_the_kernel() {
         return;
     }
     let (first, count) = (env("BTC_FUZZ_SEED", 1), env("BTC_FUZZ", 200));
+    // Off by default: between 6.12 and 6.18 the verifier prunes wrongly after an
+    // atomic fetch from the stack and removes code that does run (seed 10917 with
+    // this; right on 6.1 and 7.2).
+    let fetch = env("BTC_FUZZ_FETCH", 0) != 0;
     let mut too_complex = 0;
     for seed in first..first + count {
-        let case = Case::new(seed);
+        let case = Case::new(seed, fetch);
         for level in [Level::None, Level::Full] {
             let code = case.compile(level);
             let program = match Runnable::load(&code.to_bytes()) {
@@ -187,7 +192,7 @@ fn random_programs_agree_in_the_kernel() {
 
 #[test]
 fn the_same_program_gives_the_same_code() {
-    let code = |seed| Case::new(seed).compile(Level::Full);
+    let code = |seed| Case::new(seed, true).compile(Level::Full);
     for seed in 1..20 {
         assert_eq!(code(seed), code(seed));
     }

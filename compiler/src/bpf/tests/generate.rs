@@ -33,6 +33,8 @@ pub(super) struct Profile {
     pub(super) statements: u32,
     /// Also operations that only the optimiser introduces.
     pub(super) rare: bool,
+    /// Also atomic operations that give the old value.
+    pub(super) fetch: bool,
 }
 
 /// xorshift64*: small, and the same everywhere.
@@ -504,7 +506,7 @@ impl Generator<'_> {
         let address = self.f.ins().iadd(base, offset);
         let value = self.operand(ty);
         let old = match self.random.below(7) {
-            0 => {
+            0 if self.profile.fetch => {
                 let expected = self.operand(ty);
                 self.f.ins().atomic_cas(flags(), address, expected, value)
             }
@@ -515,12 +517,16 @@ impl Generator<'_> {
                     AtomicRmwOp::And,
                     AtomicRmwOp::Or,
                     AtomicRmwOp::Xor,
-                    AtomicRmwOp::Xchg,
+                    if self.profile.fetch {
+                        AtomicRmwOp::Xchg
+                    } else {
+                        AtomicRmwOp::Add
+                    },
                 ]);
                 self.f.ins().atomic_rmw(ty, flags(), op, address, value)
             }
         };
-        if self.random.below(2) == 0 {
+        if self.profile.fetch && self.random.below(2) == 0 {
             let vars: Vec<Variable> = self
                 .vars
                 .iter()
