@@ -13,8 +13,8 @@ use cranelift_interpreter::step::ControlFlow;
 
 use super::generate::{Form, INPUTS, Profile, Random, generate};
 use super::kernel::{self, Runnable};
-use crate::bpf::{Code, Listing, compile, interp};
-use crate::clif::{Func, Module};
+use crate::bpf::{Code, Error, Listing, compile, interp};
+use crate::clif::{Func, Module, SymbolTable};
 use crate::opt::{self, Level};
 
 /// In the log when the verifier gives up (`E2BIG` after a million instructions).
@@ -195,5 +195,43 @@ fn the_same_program_gives_the_same_code() {
     let code = |seed| Case::new(seed, true).compile(Level::Full);
     for seed in 1..20 {
         assert_eq!(code(seed), code(seed));
+    }
+}
+
+/// Under extreme pressure there is a result or an error for the user, in time.
+#[test]
+fn large_programs_compile_or_say_why_not() {
+    for seed in 1..4 {
+        let mut symbols = SymbolTable::default();
+        let profile = Profile {
+            statements: 2000,
+            rare: seed == 2,
+            fetch: true,
+        };
+        let ir = generate(seed, Form::Program, profile, &mut symbols);
+        let started = std::time::Instant::now();
+        let ir = opt::run_passes(ir, Level::Full).expect("optimises");
+        let optimized = started.elapsed();
+        let func = Func {
+            name: "large".to_owned(),
+            ir,
+            slot_names: Vec::new(),
+        };
+        let module = Module {
+            funcs: Vec::new(),
+            symbols,
+        };
+        let result = compile(&module, &func);
+        let total = started.elapsed();
+        match result {
+            Ok(code) => eprintln!(
+                "{} instructions, {optimized:?} of {total:?}",
+                code.insns.len()
+            ),
+            Err(Error::StackTooLarge { bytes, .. }) => {
+                eprintln!("{bytes} bytes, {optimized:?} of {total:?}")
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
