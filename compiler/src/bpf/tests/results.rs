@@ -1,9 +1,11 @@
-//! What the builder's compound operations compute, executed.
+//! What the builder's compound operations compute, executed; and what else comes
+//! with the code: source locations, stack depth.
 
 use std::convert::Infallible;
 
-use crate::bpf::{compile, interp};
+use crate::bpf::{Code, compile, interp, stack_depth};
 use crate::clif::{Cmp, FuncBuilder, Module, Value, Width};
+use crate::helper::Helper;
 use crate::opt::{Level, optimize};
 
 /// Numbers around which operations go wrong.
@@ -171,4 +173,58 @@ fn conditions() {
             one.wrapping_add(i64::from(a < b))
         },
     );
+}
+
+fn compile_all(module: &Module) -> Vec<Code> {
+    let funcs = module.funcs.iter();
+    let optimized = funcs.map(|func| optimize(func, Level::Full).expect("optimises"));
+    optimized
+        .map(|func| compile(module, &func).expect("compiles"))
+        .collect()
+}
+
+#[test]
+fn lines_start_where_the_code_of_a_statement_starts() {
+    let mut module = Module::new();
+    let id = module.declare("lines", 1);
+    let built: Result<(), Infallible> = module.define(id, |f| {
+        f.set_srcloc(10);
+        f.call_helper(Helper::KtimeGetNs, &[]);
+        f.set_srcloc(20);
+        let time = f.call_helper(Helper::KtimeGetNs, &[]);
+        f.set_srcloc(30);
+        f.ret(time);
+        Ok(())
+    });
+    built.expect("infallible");
+    let code = &compile_all(&module)[0];
+    let lines: Vec<(usize, u32)> = code
+        .lines
+        .iter()
+        .map(|line| (line.insn, line.srcloc))
+        .collect();
+    assert_eq!(lines, [(0, 10), (1, 20), (2, 30)]);
+}
+
+#[test]
+fn stack_depth_adds_up_over_calls() {
+    let mut module = Module::new();
+    let (outer, inner) = (module.declare("outer", 1), module.declare("inner", 1));
+    for (id, size) in [(outer, 40), (inner, 8)] {
+        let built: Result<(), Infallible> = module.define(id, |f| {
+            let slot = f.push_stack("slot", size);
+            f.zero(slot, size);
+            let address = f.address(slot);
+            let size = f.iconst(i64::from(size));
+            f.call_helper(Helper::GetCurrentComm, &[address, size]);
+            if id == outer {
+                f.call_subprog(inner, &[address]);
+            }
+            Ok(())
+        });
+        built.expect("infallible");
+    }
+    let codes = compile_all(&module);
+    assert_eq!(stack_depth(&module, &codes, inner), 32);
+    assert_eq!(stack_depth(&module, &codes, outer), 64 + 32);
 }
