@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use crate::bpf::{Code, compile, interp, stack_depth};
+use crate::bpf::{Code, Listing, compile, interp, stack_depth};
 use crate::clif::{Cmp, FuncBuilder, Module, Value, Width};
 use crate::helper::Helper;
 use crate::opt::{Level, optimize};
@@ -204,6 +204,14 @@ fn lines_start_where_the_code_of_a_statement_starts() {
         .map(|line| (line.insn, line.srcloc))
         .collect();
     assert_eq!(lines, [(0, 10), (1, 20), (2, 30)]);
+    let source = |srcloc| Some(format!("line {}", srcloc / 10));
+    let listing = Listing::new(code, &module, &|_| None)
+        .with_source(&source)
+        .to_string();
+    assert!(
+        listing.contains("; line 2\n    1: call bpf_ktime_get_ns\n"),
+        "{listing}"
+    );
 }
 
 #[test]
