@@ -1,13 +1,15 @@
 //! Random CLIF functions for differential tests.
 //!
-//! The same seed gives the same program in two forms: for the back end (inputs
-//! and result in a context buffer, symbols, barriers and helper calls) and for
+//! The same seed gives the same program in different forms: for the back end
+//! (inputs in a context buffer, symbols, barriers and helper calls) and for
 //! Cranelift's interpreter (inputs as parameters, no symbols, no calls). The
 //! interpreter runs the unoptimised function and is the oracle.
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{self, AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value};
+use cranelift_codegen::ir::{
+    self, AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value,
+};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 
@@ -17,10 +19,14 @@ use crate::helper::Helper;
 /// How many 64-bit inputs a program has; the result follows them.
 pub(super) const INPUTS: usize = 4;
 
-/// Which of the two forms to build.
+/// Which of the forms to build.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
+    /// Stores its result behind the inputs.
     Program,
+    /// Returns its result and keeps to atomic operations that every kernel has;
+    /// for contexts that cannot be written.
+    ReadOnly,
     Oracle,
 }
 
@@ -31,6 +37,8 @@ pub(super) struct Profile {
     pub(super) statements: u32,
     /// Also operations that only the optimiser introduces.
     pub(super) rare: bool,
+    /// Also atomic operations that give the old value.
+    pub(super) fetch: bool,
 }
 
 /// xorshift64*: small, and the same everywhere.
@@ -87,20 +95,39 @@ struct Generator<'a> {
 }
 
 /// The program of `seed`.
-pub(super) fn generate(seed: u64, form: Form, profile: Profile, symbols: &mut SymbolTable) -> ir::Function {
+pub(super) fn generate(
+    seed: u64,
+    form: Form,
+    profile: Profile,
+    symbols: &mut SymbolTable,
+) -> ir::Function {
     let mut signature = ir::Signature::new(CallConv::Fast);
-    let params = if form == Form::Program { 1 } else { INPUTS };
+    let params = if form == Form::Oracle { INPUTS } else { 1 };
     signature.params.resize(params, ir::AbiParam::new(I64));
     signature.returns.push(ir::AbiParam::new(I64));
     let mut func = ir::Function::with_name_signature(ir::UserFuncName::user(0, 0), signature);
     let mut context = FunctionBuilderContext::new();
     let mut f = FunctionBuilder::new(&mut func, &mut context);
-    let slot = f.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, SLOT_BYTES, 3));
+    let slot = f.create_sized_stack_slot(ir::StackSlotData::new(
+        ir::StackSlotKind::ExplicitSlot,
+        SLOT_BYTES,
+        3,
+    ));
     let result = f.declare_var(I64);
     let random = Random::new(seed);
     let budget = profile.statements;
-    let mut generator =
-        Generator { f, symbols, random, form, profile, vars: Vec::new(), slot, result, ctx: None, budget };
+    let mut generator = Generator {
+        f,
+        symbols,
+        random,
+        form,
+        profile,
+        vars: Vec::new(),
+        slot,
+        result,
+        ctx: None,
+        budget,
+    };
     generator.function();
     generator.f.seal_all_blocks();
     generator.f.finalize(TargetFrontendConfig {
@@ -123,16 +150,24 @@ impl Generator<'_> {
         let params = self.f.block_params(entry).to_vec();
         let inputs: Vec<Value> = match self.form {
             Form::Oracle => params,
-            Form::Program => {
-                self.ctx = Some(params[0]);
-                let load = |at: usize| (at * 8) as i32;
-                (0..INPUTS).map(|at| self.f.ins().load(I64, flags(), params[0], load(at))).collect()
+            Form::Program | Form::ReadOnly => {
+                self.ctx = (self.form == Form::Program).then_some(params[0]);
+                // The first word of a tracepoint's context is the kernel's own.
+                let first = if self.ctx.is_some() { 0 } else { 8 };
+                let load = |at: usize| (first + at * 8) as i32;
+                (0..INPUTS)
+                    .map(|at| self.f.ins().load(I64, flags(), params[0], load(at)))
+                    .collect()
             }
         };
         for ty in [I64, I64, I64, I64, I64, I32, I32, I32, I16, I16, I8, I8] {
             let var = self.f.declare_var(ty);
             let input = inputs[self.random.below(INPUTS as u64) as usize];
-            let value = if ty == I64 { input } else { self.f.ins().ireduce(ty, input) };
+            let value = if ty == I64 {
+                input
+            } else {
+                self.f.ins().ireduce(ty, input)
+            };
             self.f.def_var(var, value);
             self.vars.push((ty, var));
         }
@@ -152,7 +187,11 @@ impl Generator<'_> {
         let mut hash = self.f.use_var(self.result);
         for (ty, var) in self.vars.clone() {
             let value = self.f.use_var(var);
-            let value = if ty == I64 { value } else { self.f.ins().uextend(I64, value) };
+            let value = if ty == I64 {
+                value
+            } else {
+                self.f.ins().uextend(I64, value)
+            };
             let factor = self.f.ins().iconst(I64, 31);
             let scaled = self.f.ins().imul(hash, factor);
             hash = self.f.ins().bxor(scaled, value);
@@ -207,7 +246,12 @@ impl Generator<'_> {
         if self.random.below(4) == 0 {
             return self.constant(ty);
         }
-        let of_type: Vec<Variable> = self.vars.iter().filter(|(other, _)| *other == ty).map(|&(_, var)| var).collect();
+        let of_type: Vec<Variable> = self
+            .vars
+            .iter()
+            .filter(|(other, _)| *other == ty)
+            .map(|&(_, var)| var)
+            .collect();
         let var = self.random.pick(&of_type);
         self.f.use_var(var)
     }
@@ -228,10 +272,18 @@ impl Generator<'_> {
         }
         let symbol = Symbol::Opaque(value);
         let id = self.symbols.intern(symbol);
-        let name = ir::UserExternalName { namespace: symbol.namespace() as u32, index: id.0 };
+        let name = ir::UserExternalName {
+            namespace: symbol.namespace() as u32,
+            index: id.0,
+        };
         let name = ir::ExternalName::user(self.f.func.declare_imported_user_function(name));
         let offset = 0.into();
-        let data = ir::GlobalValueData::Symbol { name, offset, colocated: false, tls: false };
+        let data = ir::GlobalValueData::Symbol {
+            name,
+            offset,
+            colocated: false,
+            tls: false,
+        };
         let global = self.f.create_global_value(data);
         self.f.ins().symbol_value(I64, global)
     }
@@ -252,7 +304,9 @@ impl Generator<'_> {
         match from.bits().cmp(&ty.bits()) {
             std::cmp::Ordering::Equal => value,
             std::cmp::Ordering::Greater => self.f.ins().ireduce(ty, value),
-            std::cmp::Ordering::Less if self.random.below(2) == 0 => self.f.ins().uextend(ty, value),
+            std::cmp::Ordering::Less if self.random.below(2) == 0 => {
+                self.f.ins().uextend(ty, value)
+            }
             std::cmp::Ordering::Less => self.f.ins().sextend(ty, value),
         }
     }
@@ -298,7 +352,11 @@ impl Generator<'_> {
         if self.random.below(4) == 0 && ty != I8 {
             let flag = cond_flag(&mut self.f, cond);
             let flag = self.f.ins().uextend(I64, flag);
-            return if ty == I64 { flag } else { self.f.ins().ireduce(ty, flag) };
+            return if ty == I64 {
+                flag
+            } else {
+                self.f.ins().ireduce(ty, flag)
+            };
         }
         let (yes, no) = (self.operand(ty), self.operand(ty));
         self.f.ins().select(cond, yes, no)
@@ -307,8 +365,15 @@ impl Generator<'_> {
     fn unary(&mut self, ty: Type) -> Value {
         let value = self.operand(ty);
         let common: &[Opcode] = &[Opcode::Bnot, Opcode::Ineg, Opcode::Bswap];
-        let rare: &[Opcode] =
-            &[Opcode::Iabs, Opcode::Bmask, Opcode::Clz, Opcode::Ctz, Opcode::Cls, Opcode::Popcnt, Opcode::Bitrev];
+        let rare: &[Opcode] = &[
+            Opcode::Iabs,
+            Opcode::Bmask,
+            Opcode::Clz,
+            Opcode::Ctz,
+            Opcode::Cls,
+            Opcode::Popcnt,
+            Opcode::Bitrev,
+        ];
         let from = if self.profile.rare { rare } else { common };
         let opcode = match self.random.pick(from) {
             Opcode::Bswap if ty == I8 => Opcode::Bnot,
@@ -355,14 +420,20 @@ impl Generator<'_> {
         let clear = self.f.ins().iconst(ty, crate::bpf::value::mask(ty, !clear));
         let y = self.f.ins().band(y, clear);
         let y = self.f.ins().bor(y, set);
-        let opcode = self.random.pick(&[Opcode::Udiv, Opcode::Urem, Opcode::Sdiv, Opcode::Srem]);
+        let opcode = self
+            .random
+            .pick(&[Opcode::Udiv, Opcode::Urem, Opcode::Sdiv, Opcode::Srem]);
         let (inst, dfg) = self.f.ins().Binary(opcode, ty, x, y);
         dfg.first_result(inst)
     }
 
     fn branch(&mut self, depth: u32) {
         let cond = self.condition();
-        let (then, otherwise, end) = (self.f.create_block(), self.f.create_block(), self.f.create_block());
+        let (then, otherwise, end) = (
+            self.f.create_block(),
+            self.f.create_block(),
+            self.f.create_block(),
+        );
         self.f.ins().brif(cond, then, &[], otherwise, &[]);
         self.f.switch_to_block(then);
         self.statements(depth + 1);
@@ -384,13 +455,20 @@ impl Generator<'_> {
         let counter = self.f.declare_var(I64);
         let zero = self.f.ins().iconst(I64, 0);
         self.f.def_var(counter, zero);
-        let (header, body, exit) = (self.f.create_block(), self.f.create_block(), self.f.create_block());
+        let (header, body, exit) = (
+            self.f.create_block(),
+            self.f.create_block(),
+            self.f.create_block(),
+        );
         self.f.ins().jump(header, &[]);
         self.f.switch_to_block(header);
         let now = self.f.use_var(counter);
         let limit = 1 + self.random.below(4) as i64;
         let limit = self.f.ins().iconst(I64, limit);
-        let done = self.f.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, limit);
+        let done = self
+            .f
+            .ins()
+            .icmp(IntCC::UnsignedGreaterThanOrEqual, now, limit);
         self.f.ins().brif(done, exit, &[], body, &[]);
         self.f.switch_to_block(body);
         self.statements(depth + 1);
@@ -434,24 +512,34 @@ impl Generator<'_> {
         let address = self.f.ins().iadd(base, offset);
         let value = self.operand(ty);
         let old = match self.random.below(7) {
-            0 => {
+            0 if self.profile.fetch => {
                 let expected = self.operand(ty);
                 self.f.ins().atomic_cas(flags(), address, expected, value)
             }
             _ => {
-                let op = self.random.pick(&[
+                let every: &[AtomicRmwOp] = &[AtomicRmwOp::Add, AtomicRmwOp::Sub];
+                let bitwise: &[AtomicRmwOp] = &[
                     AtomicRmwOp::Add,
                     AtomicRmwOp::Sub,
                     AtomicRmwOp::And,
                     AtomicRmwOp::Or,
                     AtomicRmwOp::Xor,
-                    AtomicRmwOp::Xchg,
-                ]);
+                ];
+                let op = match self.form {
+                    Form::ReadOnly => self.random.pick(every),
+                    _ if self.profile.fetch && self.random.below(6) == 0 => AtomicRmwOp::Xchg,
+                    _ => self.random.pick(bitwise),
+                };
                 self.f.ins().atomic_rmw(ty, flags(), op, address, value)
             }
         };
-        if self.random.below(2) == 0 {
-            let vars: Vec<Variable> = self.vars.iter().filter(|(other, _)| *other == ty).map(|&(_, var)| var).collect();
+        if self.profile.fetch && self.random.below(2) == 0 {
+            let vars: Vec<Variable> = self
+                .vars
+                .iter()
+                .filter(|(other, _)| *other == ty)
+                .map(|&(_, var)| var)
+                .collect();
             let var = self.random.pick(&vars);
             self.f.def_var(var, old);
         }
@@ -465,8 +553,8 @@ impl Generator<'_> {
         let result = match (self.form, barrier) {
             (Form::Oracle, true) => value,
             (Form::Oracle, false) => self.f.ins().bor(zero, value),
-            (Form::Program, true) => self.call_named(Namespace::Barrier, 0, &[value]),
-            (Form::Program, false) => {
+            (_, true) => self.call_named(Namespace::Barrier, 0, &[value]),
+            (_, false) => {
                 let id = Helper::GetPrandomU32.id();
                 let number = self.call_named(Namespace::Helper, id, &[]);
                 let nothing = self.f.ins().band(number, zero);
@@ -478,13 +566,21 @@ impl Generator<'_> {
     }
 
     fn call_named(&mut self, namespace: Namespace, index: u32, args: &[Value]) -> Value {
-        let name = ir::UserExternalName { namespace: namespace as u32, index };
+        let name = ir::UserExternalName {
+            namespace: namespace as u32,
+            index,
+        };
         let name = ir::ExternalName::user(self.f.func.declare_imported_user_function(name));
         let mut signature = ir::Signature::new(CallConv::Fast);
         signature.params.resize(args.len(), ir::AbiParam::new(I64));
         signature.returns.push(ir::AbiParam::new(I64));
         let signature = self.f.import_signature(signature);
-        let func = self.f.import_function(ir::ExtFuncData { name, signature, colocated: false, patchable: false });
+        let func = self.f.import_function(ir::ExtFuncData {
+            name,
+            signature,
+            colocated: false,
+            patchable: false,
+        });
         let call = self.f.ins().call(func, args);
         self.f.inst_results(call)[0]
     }
