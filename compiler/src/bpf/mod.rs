@@ -162,13 +162,10 @@ pub fn stack_depth(module: &Module, codes: &[Code], func: FuncId) -> u32 {
 
 fn depth_below(module: &Module, codes: &[Code], func: FuncId, levels: usize) -> u32 {
     let code = &codes[func.0 as usize];
-    let callees = code
-        .relocs
-        .iter()
-        .filter_map(|reloc| match module.symbols.get(reloc.symbol) {
-            Some(Symbol::Subprog(callee)) => Some(callee),
-            _ => None,
-        });
+    let callees = code.relocs.iter().filter_map(|reloc| match module.symbols.get(reloc.symbol) {
+        Some(Symbol::Subprog(callee)) => Some(callee),
+        _ => None,
+    });
     let below = callees.map(|callee| match levels {
         0 => 0,
         _ => depth_below(module, codes, callee, levels - 1),

@@ -29,12 +29,7 @@ pub struct Listing<'a> {
 impl<'a> Listing<'a> {
     /// Prints `code`; `name` may give a symbol a better name than its number.
     pub fn new(code: &'a Code, module: &'a Module, name: &'a Namer<'a>) -> Self {
-        Listing {
-            code,
-            module,
-            name,
-            source: None,
-        }
+        Listing { code, module, name, source: None }
     }
 
     /// Also prints what `source` makes of each source location, as a comment.
