@@ -1,0 +1,3 @@
+file: examples/biolatency.bt
+c: /tmp/btc-tests/fix/workload blocks
+needs: both

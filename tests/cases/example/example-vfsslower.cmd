@@ -1,0 +1,3 @@
+file: examples/vfsslower.bt
+c: /tmp/btc-tests/fix/workload files
+needs: vm
