@@ -1,0 +1,2 @@
+sort: yes
+c: /tmp/btc-tests/fix/target sem

@@ -1,0 +1,2 @@
+args: add
+c: /tmp/btc-tests/fix/target add
