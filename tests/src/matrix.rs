@@ -29,9 +29,15 @@ pub fn kernels() -> Result<Vec<String>, String> {
         return Err("not root".into());
     }
     let tool = root().join("tests/vm/kernels");
-    let fetch = process::run(&mut Command::new(&tool)).map_err(|e| format!("{}: {e}", tool.display()))?;
+    let fetch =
+        process::run(&mut Command::new(&tool)).map_err(|e| format!("{}: {e}", tool.display()))?;
     let list = process::run(Command::new(&tool).arg("-l")).map_err(|e| e.to_string())?;
-    let there: Vec<String> = list.out.lines().filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();
+    let there: Vec<String> = list
+        .out
+        .lines()
+        .filter_map(|l| l.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
     if there.is_empty() {
         return Err(format!("no kernels: {}", fetch.err.trim()));
     }
@@ -52,12 +58,20 @@ pub struct Job {
 impl Job {
     /// A job for `case`; `slowness` stretches its time limit.
     pub fn new(case: &Case, script: String, slowness: u32) -> Self {
-        Self { name: case.name.clone(), script, timeout: case.timeout() * slowness }
+        Self {
+            name: case.name.clone(),
+            script,
+            timeout: case.timeout() * slowness,
+        }
     }
 
     /// Lines of the driver script: run, then print status and output as hex.
     fn driver_lines(&self) -> String {
-        let Job { name, script, timeout } = self;
+        let Job {
+            name,
+            script,
+            timeout,
+        } = self;
         let hex = |file: &str| format!("$(od -An -v -tx1 {file} | tr -d ' \\n')");
         format!(
             "echo; echo '@@START {name}'\ntimeout -k 5 {timeout} sh -c {} >/tmp/out 2>/tmp/err </dev/null; rc=$?\n\
@@ -103,7 +117,19 @@ fn boot(kernel: &str, jobs: &[&Job]) -> Result<Outcome, String> {
     let limit = 120 + jobs.iter().map(|job| u64::from(job.timeout)).sum::<u64>();
     let mut vm = Command::new(root().join("tests/vm/vm"));
     // One processor: with two, emulated kernels crash while they rewrite their own code for probes.
-    vm.args(["-k", kernel, "-c", "1", "-m", "2G", "-t", &limit.to_string(), "--", "sh", &driver]);
+    vm.args([
+        "-k",
+        kernel,
+        "-c",
+        "1",
+        "-m",
+        "2G",
+        "-t",
+        &limit.to_string(),
+        "--",
+        "sh",
+        &driver,
+    ]);
     process::run(&mut vm).map_err(|e| format!("tests/vm/vm: {e}"))
 }
 
@@ -116,7 +142,9 @@ fn parse(log: &str, done: &mut BTreeMap<String, Outcome>) -> Option<String> {
         } else if let Some(rest) = line.strip_prefix("@@CASE ") {
             let (head, err) = rest.split_once(" .").unwrap_or((rest, ""));
             let mut words = head.split_whitespace();
-            let (Some(name), Some(status)) = (words.next(), words.next()) else { continue };
+            let (Some(name), Some(status)) = (words.next(), words.next()) else {
+                continue;
+            };
             let outcome = Outcome {
                 status: status.parse().unwrap_or(-1),
                 out: unhex(words.next().unwrap_or_default()),
@@ -130,8 +158,15 @@ fn parse(log: &str, done: &mut BTreeMap<String, Outcome>) -> Option<String> {
 }
 
 fn unhex(text: &str) -> String {
-    let digits: Vec<u8> = text.bytes().filter_map(|b| (b as char).to_digit(16)).map(|d| d as u8).collect();
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter_map(|b| (b as char).to_digit(16))
+        .map(|d| d as u8)
+        .collect();
+    let bytes: Vec<u8> = digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -145,7 +180,14 @@ mod tests {
         let log = "noise\n@@START a\n\n@@CASE a 0 68690a . \n@@START b\n@@CASE b 124  . 6f6f\n@@START c\n";
         assert_eq!(parse(log, &mut done).as_deref(), Some("c"));
         assert_eq!(done["a"].out, "hi\n");
-        assert_eq!((done["b"].status, done["b"].out.as_str(), done["b"].err.as_str()), (124, "", "oo"));
+        assert_eq!(
+            (
+                done["b"].status,
+                done["b"].out.as_str(),
+                done["b"].err.as_str()
+            ),
+            (124, "", "oo")
+        );
         assert_eq!(done.len(), 2);
     }
 }

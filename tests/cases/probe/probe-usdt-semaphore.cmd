@@ -1,2 +1,3 @@
 sort: yes
 c: /tmp/btc-tests/fix/target sem
+needs: both

@@ -1,2 +1,3 @@
 args: add
 c: /tmp/btc-tests/fix/target add
+needs: both
