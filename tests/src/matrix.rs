@@ -130,7 +130,13 @@ fn boot(kernel: &str, jobs: &[&Job]) -> Result<Outcome, String> {
         "sh",
         &driver,
     ]);
-    process::run(&mut vm).map_err(|e| format!("tests/vm/vm: {e}"))
+    // A file, so that a run of many minutes can be watched.
+    let log = format!("{STAGE}/work/vm-{kernel}.log");
+    let file = fs::File::create(&log).map_err(|e| format!("{log}: {e}"))?;
+    let mut outcome = process::run(vm.stdout(file)).map_err(|e| format!("tests/vm/vm: {e}"))?;
+    outcome.out =
+        String::from_utf8_lossy(&fs::read(&log).map_err(|e| format!("{log}: {e}"))?).into_owned();
+    Ok(outcome)
 }
 
 /// Reads what the driver printed; returns the case that started last.
