@@ -50,7 +50,11 @@ pub fn bounded(command: &Command, seconds: u32) -> io::Result<Outcome> {
 /// Runs `command` to its end.
 pub fn run(command: &mut Command) -> io::Result<Outcome> {
     let start = Instant::now();
-    let done = command.stdin(Stdio::null()).output()?;
+    // Cargo sets it for tests; traced programs would look there for their libraries.
+    let done = command
+        .env_remove("LD_LIBRARY_PATH")
+        .stdin(Stdio::null())
+        .output()?;
     Ok(Outcome {
         status: done
             .status
