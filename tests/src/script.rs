@@ -129,6 +129,9 @@ pub fn perform(case: &Case, subject: &Subject) -> String {
         command = format!("timeout --foreground -s {signal} {seconds} {command}");
     }
     let mut script = environment(case) + &before(case);
+    if let Subject::Btc(btc) = subject {
+        script = format!("BTC={btc}; {script}"); // for cases that run the tool twice
+    }
     let background = case.get("bg");
     if !background.is_empty() {
         script += &format!("( sleep 1.2; {background} ) </dev/null >/dev/null 2>&1 &\n");

@@ -166,7 +166,7 @@ fn help_and_about_need_no_privileges() {
     let about = process::bounded(Command::new(&out).arg("--about"), 10).unwrap();
     assert_eq!(about.status, 0, "{}", about.err);
     assert!(about.out.contains("kprobe:vfs_read"), "{}", about.out);
-    let source = process::bounded(Command::new(&out).args(["--about", "--source"]), 10).unwrap();
+    let source = process::bounded(Command::new(&out).arg("--source"), 10).unwrap();
     assert!(
         source.out.contains("vfsslower - show file reads"),
         "{}",
