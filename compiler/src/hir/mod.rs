@@ -1,0 +1,4 @@
+//! The typed tree between sema and lowering.
+
+pub mod tree;
+pub mod types;

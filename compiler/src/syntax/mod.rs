@@ -1,0 +1,3 @@
+//! Text to syntax tree; knows no types.
+
+pub mod ast;
