@@ -1,3 +1,3 @@
 mode: tool
-args: build --emit bpf -e 'BEGIN { print(curtask->tgid); }' -o -
+args: build --emit bpf -e 'BEGIN { print(curtask->tgid); }'
 oracle: none
