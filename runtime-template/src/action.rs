@@ -14,7 +14,8 @@ use crate::render::map::Selection;
 use anyhow::{Context as _, Result};
 use btc_payload::event::{Action, Event, EventId};
 use btc_payload::format::Format;
-use btc_payload::manifest::{LocationId, MapId};
+use btc_payload::layout::ValueType;
+use btc_payload::manifest::{LocationId, Map, MapId};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -68,7 +69,7 @@ impl<'a> Actions<'a> {
                 let selection = Selection { top: number(0), div: number(1) };
                 self.print_map(*map, selection);
             }
-            Action::PrintMapEntry(map) => self.print_entry(*map, id, event, record),
+            Action::PrintMapEntry(map) => self.print_entry(*map, id, record),
             Action::Clear(map) => self.change(*map, maps::clear)?,
             Action::Zero(map) => self.change(*map, maps::zero)?,
             Action::Time { format } => {
@@ -163,8 +164,12 @@ impl<'a> Actions<'a> {
     }
 
     fn print(&mut self, id: EventId, event: &Event, record: &[u8]) {
-        let Some(ty) = event.fields.first() else { return };
-        let bytes = self.layouts.field(id, record, 0);
+        if let Some(ty) = event.fields.first() {
+            self.print_value(ty, self.layouts.field(id, record, 0));
+        }
+    }
+
+    fn print_value(&mut self, ty: &ValueType, bytes: &[u8]) {
         let out = &mut self.output.buffer;
         if self.renderer.is_json() {
             json::open(out, "value");
@@ -176,6 +181,20 @@ impl<'a> Actions<'a> {
         }
     }
 
+    /// Notes what the processes map whose stacks are keys of maps, before they are gone.
+    pub fn remember_processes(&mut self) {
+        for (i, map) in self.context.manifest.maps.iter().enumerate() {
+            let Some(fd) = self.loaded.map(self.context, MapId(i as u32)).filter(|_| keeps_user_addresses(map)) else {
+                continue;
+            };
+            for pid in maps::user_processes(fd, map) {
+                if !self.renderer.user.knows(pid) {
+                    self.renderer.user.remember(pid);
+                }
+            }
+        }
+    }
+
     /// Prints a map.
     pub fn print_map(&mut self, id: MapId, selection: Selection) {
         let Some((map, fd)) = self.map(id) else { return };
@@ -184,45 +203,24 @@ impl<'a> Actions<'a> {
         self.output.piece();
     }
 
-    fn print_entry(&mut self, map: MapId, id: EventId, event: &Event, record: &[u8]) {
-        let Some(map) = self.context.manifest.maps.get(map.0 as usize) else { return };
-        let (key, value) = (self.layouts.field(id, record, 0), self.layouts.field(id, record, 1));
-        let Some(ty) = event.fields.get(1) else { return };
-        let out = &mut self.output.buffer;
-        if self.renderer.is_json() {
-            json::open(out, json::kind(ty));
-            out.push(b'{');
-            json::push_string(out, map.name.as_bytes());
-            out.extend_from_slice(b": {");
-            self.renderer.json_key(out, &map.key, key);
-            out.extend_from_slice(b": ");
-            self.renderer.json(out, ty, value);
-            out.extend_from_slice(b"}}");
-            json::close(out);
-        } else {
-            self.renderer.entry_name(out, map, key);
-            out.extend_from_slice(b": ");
-            self.renderer.text(out, ty, value);
-            out.push(b'\n');
-        }
+    fn print_entry(&mut self, map: MapId, id: EventId, record: &[u8]) {
+        let Some((map, fd)) = self.map(map) else { return };
+        let value = maps::read_one(fd, map, self.layouts.field(id, record, 0), self.cpus);
+        self.print_value(&map.value, &value);
     }
 
-    fn map(&self, id: MapId) -> Option<(&'a btc_payload::manifest::Map, std::os::fd::BorrowedFd<'a>)> {
+    fn map(&self, id: MapId) -> Option<(&'a Map, std::os::fd::BorrowedFd<'a>)> {
         let map = self.context.manifest.maps.get(id.0 as usize)?;
         Some((map, self.loaded.map(self.context, id)?))
     }
 
-    fn change(
-        &mut self,
-        id: MapId,
-        f: impl Fn(std::os::fd::BorrowedFd<'_>, &btc_payload::manifest::Map, u32) -> Result<()>,
-    ) -> Result<()> {
+    fn change(&mut self, id: MapId, f: impl Fn(std::os::fd::BorrowedFd<'_>, &Map, u32) -> Result<()>) -> Result<()> {
         self.map(id).map_or(Ok(()), |(map, fd)| f(fd, map, self.cpus))
     }
 
     fn join(&mut self, separator: &str, id: EventId, event: &Event, record: &[u8]) {
         let count = integer(self.layouts.field(id, record, 0), 4, false) as u32;
-        let Some(btc_payload::layout::ValueType::Array { elem, len }) = event.fields.get(1) else { return };
+        let Some(ValueType::Array { elem, len }) = event.fields.get(1) else { return };
         let bytes = self.layouts.field(id, record, 1).to_vec();
         self.in_line("join", |a, out| {
             for i in 0..count.min(*len) {
@@ -295,6 +293,11 @@ impl<'a> Actions<'a> {
         bytes.extend_from_slice(data);
         file.write_all(&bytes).with_context(|| format!("cannot write {path}"))
     }
+}
+
+/// Are user addresses kept in a map's keys?
+pub fn keeps_user_addresses(map: &Map) -> bool {
+    !maps::user_process_offsets(&map.key, 0).is_empty()
 }
 
 fn push_location(out: &mut Vec<u8>, context: &Context<'_>, location: LocationId) {

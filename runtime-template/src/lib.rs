@@ -143,10 +143,14 @@ fn run(
     announce(&mut tracer, attached);
     open_iterators(context, &plan, &mut open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {
+        if context.manifest.maps.iter().any(action::keeps_user_addresses) {
+            child.watch_exit();
+        }
         child.release();
     }
     if context.options.dry_run {
         tracer.actions.output.flush();
+        poll::leave_detaching();
         return Ok(0);
     }
     let status = tracer.run(ring_fd.map_or(-1, |f| f.as_raw_fd()), lives_on(context, &plan));
@@ -219,8 +223,15 @@ fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Ve
         let failed = attach::attach(context, plan, unit, program, open);
         attached += unit.places.len() - failed.len().min(unit.places.len());
         let location = context.place(context.manifest.programs[unit.program].location);
+        let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);
         for e in &failed {
-            report_missing(context, &[format!("{location}: {e:#}")])?;
+            let message = format!("{location}: {e:#}");
+            match pattern {
+                // Not everything that a pattern matches can be probed.
+                true if context.options.no_warnings => {}
+                true => eprintln!("WARNING: {message}"),
+                false => report_missing(context, &[message])?,
+            }
         }
         if context.options.verbose {
             for place in &unit.places {

@@ -40,6 +40,33 @@ fn copies(map: &Map, cpus: u32) -> usize {
     if is_per_cpu(map.kind) { cpus as usize } else { 1 }
 }
 
+/// Processes whose user stacks or addresses are keys of a map.
+pub fn user_processes(fd: BorrowedFd<'_>, map: &Map) -> Vec<u32> {
+    let places = user_process_offsets(&map.key, 0);
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let pid = |key: &[u8], at: u32| crate::event::integer(part(key, at as usize, 4), 4, false) as u32;
+    let mut found: Vec<u32> =
+        keys(fd, map).iter().flat_map(|k| places.iter().map(|&at| pid(k, at)).collect::<Vec<_>>()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Where process ids of user stacks and addresses lie within a value.
+pub fn user_process_offsets(ty: &ValueType, base: u32) -> Vec<u32> {
+    match ty {
+        ValueType::Stack { user: true, .. } => vec![base + 4],
+        ValueType::UserSymbol => vec![base + 8],
+        ValueType::Tuple(elems) => {
+            let (offsets, _) = fields_layout(elems.iter());
+            elems.iter().zip(offsets).flat_map(|(t, at)| user_process_offsets(t, base + at)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// All keys. Entries that vanish meanwhile are no error.
 fn keys(fd: BorrowedFd<'_>, map: &Map) -> Vec<Vec<u8>> {
     let size = map.key_size() as usize;
@@ -79,6 +106,16 @@ pub fn read(fd: BorrowedFd<'_>, map: &Map, cpus: u32) -> Vec<Entry> {
         .collect();
     sort(map, &mut entries);
     entries
+}
+
+/// The combined value of one key; all zero when there is none.
+pub fn read_one(fd: BorrowedFd<'_>, map: &Map, key: &[u8], cpus: u32) -> Vec<u8> {
+    let mut whole = key.to_vec();
+    whole.resize(map.key_size() as usize, 0);
+    match raw_value(fd, map, &whole, cpus) {
+        Some(raw) => combine(&map.value, &raw, stride(map)),
+        None => vec![0; map.value_size() as usize],
+    }
 }
 
 /// Sums of a per-CPU array of counters.

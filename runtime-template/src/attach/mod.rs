@@ -13,12 +13,13 @@ pub mod raw_tracepoint;
 pub mod timer;
 pub mod tracepoint;
 pub mod uprobe;
+pub mod usdt;
 pub mod watchpoint;
 
 use crate::context::Context;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Operand, Program};
-use btc_payload::probe::AttachPoint;
+use btc_payload::probe::{AttachPoint, Text};
 use btc_payload::start::Feature;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -27,20 +28,52 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub enum How {
     /// Run by the tracer itself: begin, end, signals, tests.
     Once,
-    /// A perf event; `cpus` where it counts, when not on all.
+    /// A perf event.
     Perf(perf::Event),
     /// Tracepoint.
-    Tracepoint { category: String, event: String },
+    Tracepoint {
+        /// Directory below `events`.
+        category: String,
+        /// Directory below that.
+        event: String,
+    },
     /// Raw tracepoint.
-    RawTracepoint { event: String },
+    RawTracepoint {
+        /// Its name.
+        event: String,
+    },
     /// Kernel function or address.
-    Kprobe { ret: bool, symbol: String, offset: u64 },
+    Kprobe {
+        /// At its return?
+        ret: bool,
+        /// Name, `module:name`, or an address as `0x...`.
+        symbol: String,
+        /// Bytes behind the symbol.
+        offset: u64,
+    },
     /// Kernel function through a trampoline; the target is part of loading.
-    Fentry { function: String },
-    /// File offset in a binary.
-    Uprobe { ret: bool, path: String, offset: u64 },
+    Fentry {
+        /// Name, or `module:name`.
+        function: String,
+    },
+    /// Place in a binary.
+    Uprobe {
+        /// At the function's return?
+        ret: bool,
+        /// The file.
+        path: String,
+        /// Offset in the file.
+        offset: u64,
+        /// Offset in the file of the counter that switches a static probe on; 0: none.
+        semaphore: u64,
+    },
     /// Iterator.
-    Iter { kind: String, pin: Option<String> },
+    Iter {
+        /// What it goes over.
+        kind: String,
+        /// Where it is pinned, if it is.
+        pin: Option<String>,
+    },
 }
 
 /// A place that a program is attached to.
@@ -232,11 +265,29 @@ fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
         AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&program.written, *address)]),
         AttachPoint::Fentry { ret, module, function } => fentry::expand(context, *ret, module.as_ref(), function),
         AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at),
-        AttachPoint::Usdt { .. } => bail!("usdt probes are not supported by this version"),
+        AttachPoint::Usdt { path, provider, name } => usdt::expand(context, path, provider.as_ref(), name),
         AttachPoint::Watchpoint { at, length, mode, asynchronous } => {
             watchpoint::expand(context, &program.written, at, *length, mode, *asynchronous)
         }
         AttachPoint::Iter { kind, pin } => iter::expand(context, &program.written, kind, pin.as_ref()),
+    }
+}
+
+/// Does an attach point stand for what matches a pattern?
+pub fn is_pattern(attach: &AttachPoint) -> bool {
+    use btc_payload::probe::UserLocation;
+    let module = |m: &Option<Text>| m.as_ref().is_some_and(Text::has_wildcard);
+    match attach {
+        AttachPoint::Tracepoint { category, event } => category.has_wildcard() || event.has_wildcard(),
+        AttachPoint::RawTracepoint { event, .. } => event.has_wildcard(),
+        AttachPoint::Kprobe { module: m, function, .. } | AttachPoint::Fentry { module: m, function, .. } => {
+            module(m) || function.has_wildcard()
+        }
+        AttachPoint::Uprobe { path, at, .. } => {
+            path.has_wildcard() || matches!(at, UserLocation::Symbol { name, .. } if name.has_wildcard())
+        }
+        AttachPoint::Usdt { path, provider, name } => path.has_wildcard() || name.has_wildcard() || module(provider),
+        _ => false,
     }
 }
 
@@ -341,7 +392,9 @@ fn attach_one(
         How::RawTracepoint { event } => raw_tracepoint::attach(event, program),
         How::Kprobe { ret, symbol, offset } => kprobe::attach(*ret, symbol, *offset, program, cookie),
         How::Fentry { .. } => fentry::attach(program),
-        How::Uprobe { ret, path, offset } => uprobe::attach(*ret, path, *offset, context.traced_pid(), program, cookie),
+        How::Uprobe { ret, path, offset, semaphore } => {
+            uprobe::attach(*ret, path, (*offset, *semaphore), context.traced_pid(), program, cookie)
+        }
         How::Iter { pin, .. } => iter::attach(program, pin.as_deref()),
     }
 }
