@@ -20,3 +20,6 @@ pub mod opt;
 pub mod bpf;
 pub mod elf;
 pub mod link;
+
+pub mod driver;
+pub mod cli;

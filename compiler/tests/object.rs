@@ -1,17 +1,28 @@
 //! Objects as others see them: llvm-objdump, bpftool, libbpf and the verifier.
 //!
-//! The object is assembled by hand: a map, read-only data, a subprogram, a
-//! callback, a kernel symbol, a relocated field and source lines, all in one.
+//! Two objects, one assembled by hand, one compiled. Each has all at once: maps,
+//! read-only data, a subprogram, a callback, a relocated field, source lines.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::path::Path;
+use std::convert::Infallible;
 use std::process::Command;
 
+use btc::bpf;
 use btc::btf::BtfSources;
 use btc::btf::core::{CoreKind, CoreTable, Step};
 use btc::btf::encode::{KsymDef, KsymKind, MapDef, MapPart, VariableDef};
+use btc::clif::{FuncBuilder, FuncId, Mem, Module, Symbol, Width};
 use btc::ctypes::TypeStore;
-use btc::elf::{CoreSlot, Extern, ExternId, Function, FunctionId, Line, MapIndex, ObjectInput, Reloc, Role, Target};
+use btc::elf::{
+    Assembled, CoreSlot, Extern, ExternId, Function, FunctionId, Line, MapIndex, ObjectInput, Parts, Reloc, Role,
+    Target, assemble, section,
+};
+use btc::helper::Helper;
+use btc::hir::tree::ProgramKind;
+use btc::opt::{self, Level};
+use btc::span::{SourceMap, Span};
+use btc_payload::layout::ValueType;
+use btc_payload::manifest::{Map, MapKind, MapRole, Operand};
 
 /// An instruction: opcode, destination, source, offset, immediate.
 struct Insn(u8, u8, u8, i16, i32);
@@ -75,12 +86,17 @@ fn line(slot: u32, line: u32, text: &str) -> Line {
     Line { slot, file: "sample.bt".into(), text: text.into(), line, column: 5 }
 }
 
-/// The object, by the types of the running kernel.
-fn object(types: &TypeStore) -> Vec<u8> {
-    let mut core = CoreTable::new();
+/// The offset of `task_struct.pid`, entered into a table.
+fn task_pid(types: &TypeStore, core: &mut CoreTable) -> btc::btf::core::CoreId {
     let task = types.find_struct("task_struct").unwrap();
     let path: Vec<Step> = types.field(task, "pid").unwrap().indices.into_iter().map(Step::Member).collect();
-    let pid = core.intern(types, CoreKind::FieldByteOffset, task, &path).unwrap();
+    core.intern(types, CoreKind::FieldByteOffset, task, &path).unwrap()
+}
+
+/// The object assembled by hand, by the types of the running kernel.
+fn object(types: &TypeStore) -> Vec<u8> {
+    let mut core = CoreTable::new();
+    let pid = task_pid(types, &mut core);
     let reloc = |slot, target| Reloc { slot, target };
     let main = Function {
         name: "on_event".into(),
@@ -124,6 +140,91 @@ fn object(types: &TypeStore) -> Vec<u8> {
     btc::elf::write(&input).unwrap()
 }
 
+/// Compiles functions into a module: a callback, a subprogram, and a program that uses all.
+fn module(pid: Symbol) -> Module {
+    let mut module = Module::new();
+    let [each, twice, main] = [("each", 4), ("twice", 1), ("on_event", 1)].map(|(n, params)| module.declare(n, params));
+    let mut define = |id: FuncId, body: &dyn Fn(&mut FuncBuilder<'_>)| {
+        let defined: Result<(), Infallible> = module.define(id, |f| {
+            body(f);
+            Ok(())
+        });
+        defined.unwrap();
+    };
+    define(each, &|f| f.ret_const(0));
+    define(twice, &|f| {
+        let sum = f.add(f.param(0), f.param(0));
+        f.ret(sum);
+    });
+    define(main, &|f| {
+        f.set_srcloc(0);
+        let field = f.field(f.ctx(), Symbol::Ctx { record: 0, local: 16 });
+        let field = f.load(field, Width::W64);
+        let key = f.push_stack("key", 8);
+        f.store(key, Width::W64, field);
+        let task = f.call_helper(Helper::GetCurrentTask, &[]);
+        let pid = f.field(f.pointer(Mem::Bpf, task), pid);
+        let (key, four, from) = (f.address(key), f.iconst(4), f.address(pid));
+        f.call_helper(Helper::ProbeReadKernel, &[key, four, from]);
+        f.set_srcloc(1);
+        let (map, zero) = (f.map(0), f.iconst(0));
+        f.call_helper(Helper::MapLookupElem, &[map, key]);
+        let callback = f.symbol(Symbol::Subprog(each));
+        f.call_helper(Helper::ForEachMapElem, &[map, callback, zero, zero]);
+        f.set_srcloc(2);
+        let parameter = f.rodata(8);
+        let parameter = f.load(parameter, Width::W64);
+        let result = f.call_subprog(twice, &[parameter]);
+        f.ret(result);
+    });
+    module
+}
+
+/// The compiled object, by the types of the running kernel.
+fn compiled(types: &TypeStore) -> (Assembled, Vec<bpf::Code>) {
+    let mut core = CoreTable::new();
+    let pid = task_pid(types, &mut core);
+    let module = module(Symbol::Core { record: pid.0, local: core.local_value(types, pid), wide: false });
+    let compile = |f| bpf::compile(&module, &opt::optimize(f, Level::Full).unwrap()).unwrap();
+    let codes: Vec<bpf::Code> = module.funcs.iter().map(compile).collect();
+    let int = ValueType::Int { size: 8, signed: false };
+    let map = |symbol: &str, kind| Map {
+        name: format!("@{symbol}"),
+        symbol: symbol.into(),
+        role: MapRole::Script,
+        kind,
+        key: int.clone(),
+        value: int.clone(),
+        max_entries: None,
+    };
+    let mut sources = SourceMap::default();
+    let file = sources.add("sample.bt", None, "first line;\n  @[pid] = count();\n  second($1);\n".into());
+    let parts = Parts {
+        types,
+        core: &core,
+        module: &module,
+        codes: &codes,
+        roles: &[
+            (0, Role::Subprogram { params: 4 }),
+            (0, Role::Subprogram { params: 1 }),
+            (0, Role::Program { section: section(ProgramKind::Tracepoint) }),
+        ],
+        maps: &[
+            map("at_counts", MapKind::Hash),
+            map("events", MapKind::RingBuffer),
+            map("losses", MapKind::PerCpuArray),
+            map(".rodata", MapKind::ReadOnlyData),
+        ],
+        rodata: &[7; 16],
+        ksyms: &[],
+        operands: &[Operand::TracepointField { field: "parent".into(), size: 8 }],
+        license: "GPL",
+        spans: &[Span::new(file, 0, 5), Span::new(file, 14, 20), Span::new(file, 34, 40)],
+        sources: &sources,
+    };
+    (assemble(&parts).unwrap(), codes)
+}
+
 /// Output of a command; `None`, with the reason on stderr, where there is no such tool.
 fn output(program: &str, args: &[&str]) -> Option<String> {
     match Command::new(program).args(args).output() {
@@ -145,63 +246,77 @@ fn expect(text: &str, wanted: &[&str]) {
     }
 }
 
-/// The object in a file; `None` where the running kernel shows no BTF.
-fn sample(dir: &Path) -> Option<String> {
-    let Ok(sources) = BtfSources::running() else {
-        eprintln!("SKIP: no /sys/kernel/btf/vmlinux");
+/// The types of the running kernel; `None` where it shows none.
+fn running() -> Option<TypeStore> {
+    match BtfSources::running() {
+        Ok(sources) => Some(TypeStore::new(sources)),
+        Err(_) => {
+            eprintln!("SKIP: no /sys/kernel/btf/vmlinux");
+            None
+        }
+    }
+}
+
+/// Puts an object into a file of `dir`.
+fn file(dir: &tempfile::TempDir, object: &[u8]) -> String {
+    let path = dir.path().join("sample.bpf.o");
+    std::fs::write(&path, object).unwrap();
+    path.to_str().unwrap().into()
+}
+
+/// Loads an object with bpftool; what it and the kernel say of the program `on_event`.
+fn loaded(dir: &tempfile::TempDir, path: &str) -> Option<String> {
+    let works = |tool: &str, args: &[&str]| Command::new(tool).args(args).output().is_ok_and(|o| o.status.success());
+    if !works("unshare", &["-m", "true"]) || !works("bpftool", &["prog", "show"]) {
+        eprintln!("SKIP: needs bpftool, unshare and the right to use bpf()");
         return None;
-    };
-    let path = dir.join("sample.bpf.o");
-    std::fs::write(&path, object(&TypeStore::new(sources))).unwrap();
-    Some(path.to_str().unwrap().into())
+    }
+    // In a mount namespace, so that the pins go with the command.
+    let script = format!(
+        "mkdir {0}/bpf && cd {0}/bpf && mount -t bpf bpf . && bpftool prog loadall {path} {0}/bpf/p 2>&1 && \
+         ls {0}/bpf/p && bpftool prog dump xlated pinned {0}/bpf/p/on_event linum",
+        dir.path().display()
+    );
+    output("unshare", &["-m", "sh", "-c", &script])
 }
 
 #[test]
 fn llvm_objdump_reads_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(path) = sample(dir.path()) else { return };
-    let Some(text) = output("llvm-objdump", &["-d", "-r", "-h", &path]) else { return };
-    expect(
-        &text,
-        &[
-            "<on_event>:",
-            "<on_other>:",
-            "<each>:",
-            "R_BPF_64_64\tat_counts",
-            "R_BPF_64_64\t.rodata",
-            "R_BPF_64_64\t.text",
-            "R_BPF_64_64\tvfs_read",
-            "R_BPF_64_32\thelper",
-            ".maps",
-            ".BTF.ext",
-        ],
-    );
+    let (Some(types), Ok(dir)) = (running(), tempfile::tempdir()) else { return };
+    let Some(text) = output("llvm-objdump", &["-d", "-r", "-h", &file(&dir, &object(&types))]) else { return };
+    expect(&text, &["<on_event>:", "<on_other>:", "<each>:", ".maps", ".BTF.ext"]);
+    expect(&text, &["R_BPF_64_64\tat_counts", "R_BPF_64_64\t.rodata", "R_BPF_64_64\t.text"]);
+    expect(&text, &["R_BPF_64_64\tvfs_read", "R_BPF_64_32\thelper"]);
 }
 
 #[test]
 fn bpftool_reads_its_types() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(path) = sample(dir.path()) else { return };
-    let Some(text) = output("bpftool", &["btf", "dump", "file", &path]) else { return };
+    let (Some(types), Ok(dir)) = (running(), tempfile::tempdir()) else { return };
+    let Some(text) = output("bpftool", &["btf", "dump", "file", &file(&dir, &object(&types))]) else { return };
     expect(&text, &["STRUCT 'task_struct'", "'pid'", "FUNC 'on_event'", "DATASEC '.maps'", "VAR 'at_counts'"]);
     expect(&text, &["linkage=static", "DATASEC '.ksyms'", "DATASEC '.rodata'"]);
 }
 
 #[test]
-fn kernel_loads_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(path) = sample(dir.path()) else { return };
-    // In a mount namespace, so that the pins go with the command.
-    let script = format!(
-        "mkdir {0}/bpf && cd {0}/bpf && mount -t bpf bpf . && bpftool prog loadall {path} {0}/bpf/p 2>&1 && \
-         bpftool prog dump xlated pinned {0}/bpf/p/on_event linum && bpftool prog show pinned {0}/bpf/p/on_other",
-        dir.path().display()
-    );
-    let works = |tool: &str, args: &[&str]| Command::new(tool).args(args).output().is_ok_and(|o| o.status.success());
-    if !works("unshare", &["-m", "true"]) || !works("bpftool", &["prog", "show"]) {
-        eprintln!("SKIP: needs bpftool, unshare and the right to use bpf()");
-        return;
-    }
-    let Some(text) = output("unshare", &["-m", "sh", "-c", &script]) else { return };
+fn kernel_loads_what_was_assembled() {
+    let (Some(types), Ok(dir)) = (running(), tempfile::tempdir()) else { return };
+    let Some(text) = loaded(&dir, &file(&dir, &object(&types))) else { return };
     expect(&text, &["@[pid] = count();", "line_num:3", "line_num:4", "helper", "on_other"]);
+}
+
+#[test]
+fn kernel_loads_what_was_compiled() {
+    let (Some(types), Ok(dir)) = (running(), tempfile::tempdir()) else { return };
+    let Some(text) = loaded(&dir, &file(&dir, &compiled(&types).0.object)) else { return };
+    expect(&text, &["first line;", "line_num:2 line_col:3", "second($1);", "each", "twice() [file:<generated>"]);
+}
+
+#[test]
+fn patches_name_the_instruction_that_holds_the_operand() {
+    let Some(types) = running() else { return };
+    let (assembled, codes) = compiled(&types);
+    let [patch] = assembled.patches.as_slice() else { panic!("{:?}", assembled.patches) };
+    assert_eq!((patch.function.as_str(), patch.program, patch.expected), ("on_event", 0, 16));
+    assert_eq!(codes[2].insns[patch.instruction as usize].off, 16);
+    assert_eq!(assembled.object, compiled(&types).0.object);
 }

@@ -17,7 +17,7 @@ pub mod insn;
 mod interp;
 mod isel;
 mod legalize;
-mod print;
+pub mod print;
 mod regalloc;
 mod saves;
 mod sink;

@@ -16,8 +16,9 @@ pub(super) fn encode(input: &ObjectInput<'_>, layout: &Layout) -> Result<ObjectB
     let placed: Vec<(Place, &Function)> = ids.map(|id| layout.place(id)).zip(&input.functions).collect();
     // Grouped by section: the kernel wants the records of a section in order.
     let in_section = |section| placed.iter().filter(move |(place, _)| place.section == section);
-    let functions: Vec<FunctionDef> =
+    let mut functions: Vec<FunctionDef> =
         layout.sections().iter().flat_map(|&s| in_section(s)).map(|&(place, f)| function(place, f)).collect();
+    name_generated_code(&mut functions);
     let ksyms: Vec<KsymDef> = input.externs.iter().map(|e| e.symbol.clone()).collect();
     let rodata =
         SectionDef { name: ".rodata".into(), size: input.rodata.len() as u32, variables: input.variables.clone() };
@@ -52,5 +53,17 @@ fn function(place: Place, f: &Function) -> FunctionDef {
         },
         lines: f.lines.iter().map(line).collect(),
         relocations: f.core.iter().map(|c| CoreUse { offset: offset(c.slot), relocation: c.relocation }).collect(),
+    }
+}
+
+/// Gives functions without source lines one: libbpf refuses an object in which some
+/// functions have lines and one that they call has none.
+fn name_generated_code(functions: &mut [FunctionDef]) {
+    if functions.iter().all(|f| f.lines.is_empty()) {
+        return;
+    }
+    for f in functions.iter_mut().filter(|f| f.lines.is_empty()) {
+        let text = format!("{}()", f.name);
+        f.lines.push(LineDef { offset: f.offset, file: "<generated>".into(), text, line: 0, column: 0 });
     }
 }

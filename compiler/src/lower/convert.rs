@@ -124,15 +124,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// Converts the elements of a tuple, record or array one by one.
-    fn convert_elements(
-        &mut self,
-        x: &Expr,
-        from: &[&Type],
-        into: &[&Type],
-        to: Own,
-        fill: Fill,
-        span: Span,
-    ) -> R<()> {
+    fn convert_elements(&mut self, x: &Expr, from: &[&Type], into: &[&Type], to: Own, fill: Fill, span: Span) -> R<()> {
         if from.len() != into.len() {
             return internal("conversion between lengths", span);
         }

@@ -12,8 +12,8 @@ use super::loops::{Capture, LoopTarget};
 use super::scratch::SCRATCH_HEADER;
 use super::{Cx, R, Role};
 use crate::clif::{Block, Bool, FuncBuilder, Mem, Module, Ptr, Value, Var, Width};
-use crate::hir::tree::{LocalId, Probe, ProgramKind};
 use crate::helper::Helper;
+use crate::hir::tree::{LocalId, Probe, ProgramKind};
 use crate::hir::types::Type;
 use crate::span::Span;
 

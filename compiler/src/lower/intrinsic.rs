@@ -125,14 +125,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// An intrinsic whose result lives in memory.
-    pub(super) fn intrinsic_into(
-        &mut self,
-        which: &Intrinsic,
-        args: &[Expr],
-        e: &Expr,
-        to: Own,
-        fill: Fill,
-    ) -> R<()> {
+    pub(super) fn intrinsic_into(&mut self, which: &Intrinsic, args: &[Expr], e: &Expr, to: Own, fill: Fill) -> R<()> {
         match (which, args) {
             (Intrinsic::Comm, []) => {
                 // The kernel pads with NULs.
@@ -369,11 +362,8 @@ impl Fun<'_, '_, '_> {
 
     fn inet(&mut self, family: &Expr, address: &Expr, to: Own) -> R<()> {
         let family = self.scalar(family)?;
-        let size = if address.ty.is_scalar() {
-            u32::from(address.ty.scalar_width().0)
-        } else {
-            self.size_of(&address.ty)
-        };
+        let size =
+            if address.ty.is_scalar() { u32::from(address.ty.scalar_width().0) } else { self.size_of(&address.ty) };
         self.zero(to, INET_SIZE);
         let place = to.at(INET_ADDRESS);
         if address.ty.is_scalar() {

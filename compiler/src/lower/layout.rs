@@ -121,11 +121,9 @@ impl<'t> Layouts<'t> {
                 CKind::Int(int) if int.is_char && int.signed => ValueType::CharArray { len: *len },
                 _ => ValueType::Array { elem: Box::new(self.of_c(*elem, depth + 1)), len: *len },
             },
-            CKind::Enum(e) => ValueType::Enum {
-                table: self.enums.table(self.types, id),
-                size: e.size as u8,
-                signed: e.signed,
-            },
+            CKind::Enum(e) => {
+                ValueType::Enum { table: self.enums.table(self.types, id), size: e.size as u8, signed: e.signed }
+            }
             CKind::Composite(c) => self.of_composite(id, c, depth),
             CKind::Void | CKind::Typedef { .. } | CKind::Forward { .. } | CKind::Function(_) => ValueType::Unit,
         }

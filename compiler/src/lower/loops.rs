@@ -118,14 +118,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// `for ($i : start..end)`.
-    pub(super) fn for_range(
-        &mut self,
-        variable: LocalId,
-        start: &Expr,
-        end: &Expr,
-        body: &Block,
-        span: Span,
-    ) -> R<()> {
+    pub(super) fn for_range(&mut self, variable: LocalId, start: &Expr, end: &Expr, body: &Block, span: Span) -> R<()> {
         let Some(ty) = self.probe.locals.get(variable.0 as usize).map(|l| l.ty.clone()) else {
             return internal("unknown variable", span);
         };
@@ -290,12 +283,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// Gives the variables that a callback uses their homes.
-    fn enter_scope(
-        &mut self,
-        outer: &BTreeMap<LocalId, Home>,
-        captured: &Captured,
-        capture: Capture,
-    ) -> R<()> {
+    fn enter_scope(&mut self, outer: &BTreeMap<LocalId, Home>, captured: &Captured, capture: Capture) -> R<()> {
         for &(id, at) in &captured.variables {
             let word = capture.place.at(at);
             let home = match outer.get(&id) {

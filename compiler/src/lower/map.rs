@@ -273,13 +273,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// The value of a per-CPU entry on another CPU: `body` runs for each.
-    pub(super) fn for_each_cpu(
-        &mut self,
-        map: MapId,
-        key: Value,
-        span: Span,
-        body: impl FnOnce(&mut Self, Own),
-    ) {
+    pub(super) fn for_each_cpu(&mut self, map: MapId, key: Value, span: Span, body: impl FnOnce(&mut Self, Own)) {
         self.cx.require(Feature::LookupPerCpu, "reading min() or max() inside a program", span);
         let cpus = self.start_value(StartValue::Cpus);
         let counter = self.b.var();

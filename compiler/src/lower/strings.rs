@@ -470,12 +470,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// The first position below `end` where `difference` is 0, or -1.
-    fn search(
-        &mut self,
-        place: Own,
-        end: u32,
-        difference: impl FnOnce(&mut Self, Value) -> Value,
-    ) -> R<Value> {
+    fn search(&mut self, place: Own, end: u32, difference: impl FnOnce(&mut Self, Value) -> Value) -> R<Value> {
         let (result, counter) = (self.b.var(), self.b.var());
         let (minus, zero, done) = (self.b.iconst(-1), self.b.iconst(0), self.b.create_block());
         self.b.set(result, minus);

@@ -48,10 +48,9 @@ impl Facts for Sample<'_> {
                 self.field("prev_pid", int, 24, 4, false),
                 self.field("next_pid", int, 56, 4, false),
             ],
-            ("sched", "sched_process_exec") => vec![
-                self.field("filename", t.array_of(char, 0), 8, 4, true),
-                self.field("pid", int, 12, 4, false),
-            ],
+            ("sched", "sched_process_exec") => {
+                vec![self.field("filename", t.array_of(char, 0), 8, 4, true), self.field("pid", int, 12, 4, false)]
+            }
             _ => return Vec::new(),
         };
         vec![Rc::new(Tracepoint { category: category.into(), event: event.into(), fields })]
@@ -117,7 +116,8 @@ fn map_def(m: &btc_payload::manifest::Map) -> MapDef {
         MapKind::RingBuffer => 27,
     };
     let ring = m.kind == MapKind::RingBuffer;
-    let (key, value) = if ring { (MapPart::Absent, MapPart::Absent) } else { (part(m.key_size()), part(m.value_size())) };
+    let (key, value) =
+        if ring { (MapPart::Absent, MapPart::Absent) } else { (part(m.key_size()), part(m.value_size())) };
     let max_entries = if ring { 1 << 20 } else { m.max_entries.unwrap_or(8) };
     MapDef { name: m.symbol.clone(), map_type, key, value, max_entries, flags: 0 }
 }
@@ -221,25 +221,76 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("exec", "tracepoint:sched:sched_process_exec { printf(\"%d %s\\n\", args.pid, str(args.filename)); }"),
     ("argv", "tracepoint:syscalls:sys_enter_execve { join(args.argv); }"),
     ("switch", "tracepoint:sched:sched_switch { @[args.prev_comm, args.prev_pid] = count(); }"),
-    ("strings", "tracepoint:syscalls:sys_enter_openat /comm == \"bash\"/ { @p[str(args.filename)] = nsecs; $s = str(args.filename); if ($s == \"/etc/passwd\") { @hit++; } @last = $s; }"),
-    ("task", "tracepoint:syscalls:sys_enter_openat { $t = (struct task_struct *)curtask; printf(\"%d %d %s\\n\", $t->pid, $t->real_parent->tgid, $t->comm); }"),
-    ("hist", "kprobe:vfs_read { @start[tid] = nsecs; } kretprobe:vfs_read /@start[tid]/ { @us = hist((nsecs - @start[tid]) / 1000); @l = lhist(retval, 0, 100, 10); @a = avg(retval); @mi = min(retval); @ma = max(retval); @st = stats(retval); delete(@start[tid]); }"),
-    ("arith", "BEGIN { $a = 7; $b = (int32)$a * -3; $c = $b / 2; $d = $b % 4; $e = $a << 3 | 1; $f = !$a; $g = ~$a; $h = $a > 3 ? 1 : 2; @x = $c + $d + $e + $f + $g + $h; @y = (uint8)300; @x += 2; @x++; --@x; }"),
-    ("flow", "BEGIN { $i = 0; while ($i < 10) { $i++; if ($i == 3) { continue; } if ($i > 7) { break; } @[$i] = $i * 2; } unroll(5) { @u++; } if ($i == 3 || $i == 4 && @u > 2) { return; } }"),
+    (
+        "strings",
+        "tracepoint:syscalls:sys_enter_openat /comm == \"bash\"/ { @p[str(args.filename)] = nsecs; $s = str(args.filename); if ($s == \"/etc/passwd\") { @hit++; } @last = $s; }",
+    ),
+    (
+        "task",
+        "tracepoint:syscalls:sys_enter_openat { $t = (struct task_struct *)curtask; printf(\"%d %d %s\\n\", $t->pid, $t->real_parent->tgid, $t->comm); }",
+    ),
+    (
+        "hist",
+        "kprobe:vfs_read { @start[tid] = nsecs; } kretprobe:vfs_read /@start[tid]/ { @us = hist((nsecs - @start[tid]) / 1000); @l = lhist(retval, 0, 100, 10); @a = avg(retval); @mi = min(retval); @ma = max(retval); @st = stats(retval); delete(@start[tid]); }",
+    ),
+    (
+        "arith",
+        "BEGIN { $a = 7; $b = (int32)$a * -3; $c = $b / 2; $d = $b % 4; $e = $a << 3 | 1; $f = !$a; $g = ~$a; $h = $a > 3 ? 1 : 2; @x = $c + $d + $e + $f + $g + $h; @y = (uint8)300; @x += 2; @x++; --@x; }",
+    ),
+    (
+        "flow",
+        "BEGIN { $i = 0; while ($i < 10) { $i++; if ($i == 3) { continue; } if ($i > 7) { break; } @[$i] = $i * 2; } unroll(5) { @u++; } if ($i == 3 || $i == 4 && @u > 2) { return; } }",
+    ),
     ("stacks", "kprobe:vfs_read { @[kstack, ustack(3)] = count(); printf(\"%s\", kstack(5)); }"),
-    ("tuples", "BEGIN { $t = (1, \"abc\", (2, 3)); @[$t] = 1; @v = $t; printf(\"%d %s\", $t.0, $t.1); if ($t == (1, \"abc\", (2, 3))) { print($t); } }"),
-    ("strlib", "tracepoint:syscalls:sys_enter_openat { $s = str(args.filename); @n = strlen($s); @c = strncmp($s, \"/etc\", 4); if (strcontains($s, \"passwd\")) { @hits++; } @d = $s == str(args.filename); }"),
-    ("formap", "BEGIN { @m[1] = 2; @c[3] = count(); $sum = 0; for ($kv : @m) { $sum += $kv.1; if ($kv.0 == 7) { break; } @z[$kv.0] = $kv.1; } for ($kv : @c) { printf(\"%d %d\\n\", $kv.0, $kv.1); } @s = $sum; @len = len(@m); }"),
-    ("forrange", "BEGIN { for ($i : 0..5) { @[$i] = $i; } $n = 0; for ($i : 0..1000) { $n += $i; if ($i == 900) { break; } } @n = $n; }"),
-    ("aggread", "kprobe:vfs_read { @c = count(); if (@c > 100) { printf(\"%d\\n\", @c); } @m = max(arg2); if (@m > 10) { printf(\"%d\", @m); } }"),
-    ("uprobe", "uprobe:/bin/bash:readline { printf(\"%s %d\\n\", str(arg0), arg1); } uretprobe:/bin/bash:readline { printf(\"%s\\n\", str(retval)); @[ustack] = count(); }"),
-    ("timers", "interval:s:1 { print(@); clear(@); time(\"%H\"); exit(); } profile:hz:99 { @k[kstack] = count(); @ = count(); }"),
-    ("bits", "kprobe:tcp_v4_connect { $sk = (struct tcp_sock *)arg0; @[$sk->inet_conn.icsk_ca_state] = count(); printf(\"%d\", ((struct sock *)arg0)->__sk_common.skc_family); }"),
-    ("bufs", "tracepoint:syscalls:sys_enter_openat { printf(\"%r\", buf(args.filename, 16)); @b = buf(args.filename, args.flags); }"),
-    ("net", "kprobe:tcp_v4_connect { $sk = (struct sock *)arg0; printf(\"%s %s\\n\", ntop($sk->__sk_common.skc_daddr), ntop(10, $sk->__sk_common.skc_v6_daddr.in6_u.u6_addr8)); printf(\"%d\", bswap($sk->__sk_common.skc_dport)); }"),
+    (
+        "tuples",
+        "BEGIN { $t = (1, \"abc\", (2, 3)); @[$t] = 1; @v = $t; printf(\"%d %s\", $t.0, $t.1); if ($t == (1, \"abc\", (2, 3))) { print($t); } }",
+    ),
+    (
+        "strlib",
+        "tracepoint:syscalls:sys_enter_openat { $s = str(args.filename); @n = strlen($s); @c = strncmp($s, \"/etc\", 4); if (strcontains($s, \"passwd\")) { @hits++; } @d = $s == str(args.filename); }",
+    ),
+    (
+        "formap",
+        "BEGIN { @m[1] = 2; @c[3] = count(); $sum = 0; for ($kv : @m) { $sum += $kv.1; if ($kv.0 == 7) { break; } @z[$kv.0] = $kv.1; } for ($kv : @c) { printf(\"%d %d\\n\", $kv.0, $kv.1); } @s = $sum; @len = len(@m); }",
+    ),
+    (
+        "forrange",
+        "BEGIN { for ($i : 0..5) { @[$i] = $i; } $n = 0; for ($i : 0..1000) { $n += $i; if ($i == 900) { break; } } @n = $n; }",
+    ),
+    (
+        "aggread",
+        "kprobe:vfs_read { @c = count(); if (@c > 100) { printf(\"%d\\n\", @c); } @m = max(arg2); if (@m > 10) { printf(\"%d\", @m); } }",
+    ),
+    (
+        "uprobe",
+        "uprobe:/bin/bash:readline { printf(\"%s %d\\n\", str(arg0), arg1); } uretprobe:/bin/bash:readline { printf(\"%s\\n\", str(retval)); @[ustack] = count(); }",
+    ),
+    (
+        "timers",
+        "interval:s:1 { print(@); clear(@); time(\"%H\"); exit(); } profile:hz:99 { @k[kstack] = count(); @ = count(); }",
+    ),
+    (
+        "bits",
+        "kprobe:tcp_v4_connect { $sk = (struct tcp_sock *)arg0; @[$sk->inet_conn.icsk_ca_state] = count(); printf(\"%d\", ((struct sock *)arg0)->__sk_common.skc_family); }",
+    ),
+    (
+        "bufs",
+        "tracepoint:syscalls:sys_enter_openat { printf(\"%r\", buf(args.filename, 16)); @b = buf(args.filename, args.flags); }",
+    ),
+    (
+        "net",
+        "kprobe:tcp_v4_connect { $sk = (struct sock *)arg0; printf(\"%s %s\\n\", ntop($sk->__sk_common.skc_daddr), ntop(10, $sk->__sk_common.skc_v6_daddr.in6_u.u6_addr8)); printf(\"%d\", bswap($sk->__sk_common.skc_dport)); }",
+    ),
     ("concat", "tracepoint:syscalls:sys_enter_openat { printf(\"%s\", str_concat(comm, str(args.filename))); }"),
-    ("byvalue", "kprobe:vfs_read { $p = ((struct file *)arg0)->f_path; @p = $p; print(((struct task_struct *)curtask)->utime); }"),
-    ("elapsed", "BEGIN { printf(\"%d %d %d %d %d\", elapsed, cpu, rand, uid, gid); printf(\"%s\", strftime(\"%H\", nsecs)); }"),
+    (
+        "byvalue",
+        "kprobe:vfs_read { $p = ((struct file *)arg0)->f_path; @p = $p; print(((struct task_struct *)curtask)->utime); }",
+    ),
+    (
+        "elapsed",
+        "BEGIN { printf(\"%d %d %d %d %d\", elapsed, cpu, rand, uid, gid); printf(\"%s\", strftime(\"%H\", nsecs)); }",
+    ),
     ("params", "BEGIN { printf(\"%d %s %d\\n\", $1, str($2), $#); @ = $1; }"),
     ("probes", "kprobe:vfs_* { @[probe, func] = count(); }"),
 ];

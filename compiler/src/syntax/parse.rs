@@ -146,7 +146,8 @@ fn finish<T>(result: T, found: Vec<Diagnostic>, diagnostics: &mut Diagnostics) -
 /// The distinct words of the text that are values.
 fn value_words(text: &str, options: &ParseOptions<'_>) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let mut words: Vec<&str> = words.filter(|w| !w.is_empty() && !w.starts_with(|c: char| c.is_ascii_digit())).collect();
+    let mut words: Vec<&str> =
+        words.filter(|w| !w.is_empty() && !w.starts_with(|c: char| c.is_ascii_digit())).collect();
     words.sort_unstable();
     words.dedup();
     words.into_iter().filter(|w| (options.is_value)(w)).map(str::to_string).collect()
@@ -268,9 +269,7 @@ impl Place {
 
     fn span(&self, range: std::ops::Range<usize>) -> Span {
         match *self {
-            Place::Offset { file, base } => {
-                Span::new(file, (base + range.start) as u32, (base + range.end) as u32)
-            }
+            Place::Offset { file, base } => Span::new(file, (base + range.start) as u32, (base + range.end) as u32),
             Place::Fixed(span) => span,
         }
     }
@@ -318,8 +317,19 @@ impl<'a> Builder<'a> {
 fn is_mark(rule: Rule) -> bool {
     matches!(
         rule,
-        Rule::lparen | Rule::rparen | Rule::lbracket | Rule::rbracket | Rule::lbrace | Rule::rbrace
-            | Rule::comma | Rule::colon | Rule::semi | Rule::dots | Rule::dot | Rule::equals | Rule::slash
+        Rule::lparen
+            | Rule::rparen
+            | Rule::lbracket
+            | Rule::rbracket
+            | Rule::lbrace
+            | Rule::rbrace
+            | Rule::comma
+            | Rule::colon
+            | Rule::semi
+            | Rule::dots
+            | Rule::dot
+            | Rule::equals
+            | Rule::slash
     )
 }
 

@@ -280,8 +280,8 @@ impl Parser<'_, '_> {
             (CKind::Pointer(a), CKind::Pointer(b)) => same(*a, *b),
             (CKind::Array { elem: a, len: m }, CKind::Array { elem: b, len: n }) => m == n && same(*a, *b),
             (CKind::Function(a), CKind::Function(b)) => {
-                let params = a.params.len() == b.params.len()
-                    && a.params.iter().zip(&b.params).all(|(a, b)| same(a.1, b.1));
+                let params =
+                    a.params.len() == b.params.len() && a.params.iter().zip(&b.params).all(|(a, b)| same(a.1, b.1));
                 a.variadic == b.variadic && params && same(a.ret, b.ret)
             }
             (CKind::Composite(a), CKind::Composite(b)) => a.name.is_none() && a == b,

@@ -279,7 +279,11 @@ impl Files<'_> {
                 out.push(token);
                 continue;
             };
-            out.push(Token { kind: Kind::Number, text: expander.interner.intern(if answer { "1" } else { "0" }), ..token });
+            out.push(Token {
+                kind: Kind::Number,
+                text: expander.interner.intern(if answer { "1" } else { "0" }),
+                ..token
+            });
         }
         out
     }
@@ -397,7 +401,11 @@ impl Operands for Line<'_, '_, '_> {
         if token.is("(") {
             let inner = constant::expression(self, depth + 1)?;
             let close = self.bump();
-            return if close.is(")") { Ok(inner) } else { fail("expected `)` in the condition", &close, "expected `)`") };
+            return if close.is(")") {
+                Ok(inner)
+            } else {
+                fail("expected `)` in the condition", &close, "expected `)`")
+            };
         }
         let text = self.text(token.text);
         if token.kind != Kind::Ident {
@@ -603,6 +611,10 @@ fn other_group(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
         return;
     };
     condition.taken = true;
+    if condition.last {
+        let problem = Diagnostic::error("E0203", "`#else` or `#elif` after `#else`");
+        expander.problems.push(problem.at(span, "the condition has its `#else` already"));
+    }
     files.skip_groups(expander);
 }
 

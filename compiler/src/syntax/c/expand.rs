@@ -16,7 +16,7 @@ use crate::span::Span;
 
 /// Tokens that macros may produce in one compilation. The largest kernel
 /// headers need under 100 000.
-const MOST_TOKENS: usize = 4_000_000;
+const MOST_TOKENS: usize = 1_000_000;
 /// Depth of calls in arguments of calls.
 const DEEPEST: usize = 100;
 /// Parameters of one macro; C asks compilers for 127.
@@ -251,7 +251,9 @@ impl Expander {
         for (i, token) in tokens.iter_mut().enumerate() {
             token.span = name.span;
             token.first = false;
-            token.space |= i == 0 && name.space;
+            if i == 0 {
+                token.space = name.space;
+            }
         }
         self.push(tokens, Some(name.text));
         true
@@ -261,7 +263,7 @@ impl Expander {
         self.produced += tokens;
         if self.produced > MOST_TOKENS && !self.exhausted {
             self.exhausted = true;
-            let message = "macros expand to more than 4 million tokens";
+            let message = "macros expand to more than a million tokens";
             self.problems.push(
                 Diagnostic::error("E0210", message)
                     .at(at, "while expanding this")
@@ -394,8 +396,7 @@ impl Expander {
     /// An argument beside `##`: as written. GNU C drops the comma of
     /// `, ## __VA_ARGS__` when nothing follows, and pastes nothing otherwise.
     fn append_raw(&mut self, out: &mut Vec<Token>, here: BodyToken, arg: &Argument, rest: bool) {
-        let after_comma = rest
-            && matches!(out.as_slice(), [.., comma, paste] if comma.is(",") && paste.is("##"));
+        let after_comma = rest && matches!(out.as_slice(), [.., comma, paste] if comma.is(",") && paste.is("##"));
         if after_comma {
             out.pop();
             if arg.raw.is_empty() {
@@ -522,20 +523,4 @@ fn glues(before: &str, last: Token, next: &str) -> bool {
     let with_equals = n == b'=' && b"<>!=*/%+-&|^".contains(&b);
     let other = b == b'-' && n == b'>' || b == b'/' && (n == b'/' || n == b'*');
     last.text != punct("(") && (doubled || with_equals || other)
-}
-
-#[cfg(test)]
-pub(super) struct NoSource;
-
-#[cfg(test)]
-impl Source for NoSource {
-    fn token(&mut self, _: &mut Expander) -> Token {
-        Token::end(Span::default())
-    }
-    fn place(&self, _: Span) -> (String, u32) {
-        (String::new(), 0)
-    }
-    fn constant(&mut self, _: &str) -> Option<String> {
-        None
-    }
 }

@@ -129,7 +129,13 @@ impl Files<'_> {
     }
 
     /// Starts reading a header; says why not if it is one too many.
-    pub(super) fn enter(&mut self, path: &Path, id: FileId, text: Rc<str>, found_in: Option<usize>) -> Result<(), String> {
+    pub(super) fn enter(
+        &mut self,
+        path: &Path,
+        id: FileId,
+        text: Rc<str>,
+        found_in: Option<usize>,
+    ) -> Result<(), String> {
         self.state.includes += 1;
         self.state.bytes += text.len();
         if self.stack.len() >= DEEPEST {

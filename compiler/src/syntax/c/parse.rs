@@ -286,7 +286,7 @@ impl<'p, 's> Parser<'p, 's> {
         if self.take(";") {
             return Ok(());
         }
-        if specifiers.tagged && self.definition_may_end_here() {
+        if specifiers.tagged && !specifiers.typedef && self.definition_may_end_here() {
             return Ok(());
         }
         loop {
@@ -383,7 +383,8 @@ impl<'p, 's> Parser<'p, 's> {
         self.skip_brackets();
         self.take(";");
         if operand.number().is_ok_and(|v| v.value == 0) {
-            let problem = Diagnostic::error("E0223", "a static assertion does not hold").at(start.span, text.to_string());
+            let problem =
+                Diagnostic::error("E0223", "a static assertion does not hold").at(start.span, text.to_string());
             self.report(problem);
         }
         Ok(())

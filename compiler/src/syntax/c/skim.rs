@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn only_a_hash_that_starts_its_line_counts() {
-        assert_eq!(directives("#a\n  #b\n x #c\n/* y\n#d */ #e"), [0, 5, 24]);
+        assert_eq!(directives("#a\n  #b\n x #c\n/* y\n#d */ #e"), [0, 5, 25]);
         assert_eq!(directives("BEGIN { $# \n \"\n#x\" }"), [15]);
         assert_eq!(directives("{ 'a' '\"' '\\'' }\n#x"), [17]);
         assert_eq!(directives("uprobe:/lib/*/c:f { it's }\n#x\n/* */"), [27]);

@@ -20,7 +20,11 @@ impl HeaderOracle for Tables {
     }
 
     fn constant(&self, header: &str, name: &str) -> Option<String> {
-        let rows = [("linux/fcntl.h", "O_CREAT", "64"), ("errno.h", "EPERM", "1"), ("linux/version.h", "LINUX_VERSION_CODE", "396800")];
+        let rows = [
+            ("linux/fcntl.h", "O_CREAT", "64"),
+            ("errno.h", "EPERM", "1"),
+            ("linux/version.h", "LINUX_VERSION_CODE", "396800"),
+        ];
         rows.iter().find(|r| r.0 == header && r.1 == name).map(|r| r.2.to_string())
     }
 }
@@ -89,17 +93,31 @@ fn directives_become_blanks() {
     let done = run(script);
     assert_eq!(done.problems, []);
     let lines: Vec<&str> = done.text.lines().map(str::trim_end).collect();
-    assert_eq!(lines, ["", "", "", "BEGIN { $# #no", "", "", "}", "", "", "", "bar"]);
+    assert_eq!(lines, ["", "", "", "BEGIN { $# #no", "", "", "}", "", "", "", "bar", ""]);
     assert_eq!((done.expand("A", None), done.expand("B", None)), ("1".into(), "2".into()));
 }
 
 #[test]
 fn conditions_are_computed() {
     let yes = [
-        "1", "defined BPFTRACE_HAVE_BTF", "defined(OWN) && OWN == 5", "!defined(NOPE)", "NOPE == 0", "__LP64__",
-        "__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__", "'a' == 97", "(2 + 3) * 2 == 10", "-1 < 0", "1 ? 1 : 0",
-        "0x10 == 020", "__has_include(<errno.h>)", "!__has_include(\"nope.h\")", "0 || (1 && !0)", "~0 == -1",
-        "__x86_64__ + 0", "defined __has_include",
+        "1",
+        "defined BPFTRACE_HAVE_BTF",
+        "defined(OWN) && OWN == 5",
+        "!defined(NOPE)",
+        "NOPE == 0",
+        "__LP64__",
+        "__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__",
+        "'a' == 97",
+        "(2 + 3) * 2 == 10",
+        "-1 < 0",
+        "1 ? 1 : 0",
+        "0x10 == 020",
+        "__has_include(<errno.h>)",
+        "!__has_include(\"nope.h\")",
+        "0 || (1 && !0)",
+        "~0 == -1",
+        "__x86_64__ + 0",
+        "defined __has_include",
     ];
     for text in yes {
         let done = run(&format!("#if {text}\nyes\n#else\nno\n#endif"));
@@ -163,7 +181,7 @@ fn macros_expand_like_c() {
         ("CAT", Some(&["LIM", "IT"][..]), "25"),
         ("CAT", Some(&["", "x"][..]), "x"),
         ("LOG", Some(&["\"x\""][..]), "printf(\"x\")"),
-        ("LOG", Some(&["\"%d\"", "1", "2"][..]), "printf(\"%d\",1, 2)"),
+        ("LOG", Some(&["\"%d\"", "1", "2"][..]), "printf(\"%d\", 1, 2)"),
         ("ALL", Some(&["1", "2"][..]), "f(1, 2)"),
         ("SELF", None, "SELF + 1"),
         ("PING", None, "PING"),
@@ -180,7 +198,7 @@ fn macros_expand_like_c() {
             assert!(done.expand(name, args).starts_with("bad use of the macro"), "{name}");
             continue;
         }
-        assert_eq!(done.expand(name, args).replace("1, 2)", "1, 2)"), text, "{name}");
+        assert_eq!(done.expand(name, args), text, "{name}");
     }
     assert_eq!(done.expand("MAX", Some(&["$x", "MINUS"])), "(($x) > (-1) ? ($x) : (-1))");
     assert!(done.macros.lookup("GONE").is_none());
@@ -234,16 +252,34 @@ fn members_lie_where_c_puts_them() {
     let done = run(script);
     assert_eq!(done.problems, []);
     let sizes = [
-        ("point", 24), ("bits", 8), ("anon", 12), ("flex", 4), ("packed", 9), ("grid", 64), ("u", 16), ("al", 32),
-        ("low", 12), ("same", 40), ("sized", 52),
+        ("point", 24),
+        ("bits", 8),
+        ("anon", 12),
+        ("flex", 4),
+        ("packed", 9),
+        ("grid", 64),
+        ("u", 16),
+        ("al", 32),
+        ("low", 12),
+        ("same", 40),
+        ("sized", 52),
     ];
     for (tag, size) in sizes {
         assert_eq!(done.size(tag), Some(size), "{tag}");
     }
     let fields = [
-        ("point", "tag", 48, None), ("point", "in", 128, None), ("bits", "f2", 3, Some(5)), ("bits", "f3", 32, Some(30)),
-        ("anon", "d", 48, None), ("anon", "e", 64, None), ("flex", "data", 32, None), ("packed", "b", 8, None),
-        ("grid", "call", 192, None), ("al", "b", 128, None), ("low", "b", 32, None), ("same", "d", 256, None),
+        ("point", "tag", 48, None),
+        ("point", "in", 128, None),
+        ("bits", "f2", 3, Some(5)),
+        ("bits", "f3", 32, Some(30)),
+        ("anon", "d", 48, None),
+        ("anon", "e", 64, None),
+        ("flex", "data", 32, None),
+        ("packed", "b", 8, None),
+        ("grid", "call", 192, None),
+        ("al", "b", 128, None),
+        ("low", "b", 32, None),
+        ("same", "d", 256, None),
         ("sized", "c", 320, None),
     ];
     for (tag, field, offset, width) in fields {
@@ -270,7 +306,10 @@ fn headers_are_found_and_read() {
     let files = [
         ("dir/own.h", "#pragma once\n#include \"sub/deep.h\"\n#define OWN_H 1\nstruct own { DEEP x; };\n"),
         ("dir/sub/deep.h", "#define DEEP long\n#include <inc.h>\n"),
-        ("inc/inc.h", "#ifndef INC_H\n#define INC_H\ntypedef struct { short x; long y; } pair_t;\nextern int f(FILE *, pair_t) __THROW;\nstatic inline int g(void) { if (1) { return '}'; } return 0; }\nint arr[] = { 1, 2 };\n#include_next <inc.h>\n#endif\n"),
+        (
+            "inc/inc.h",
+            "#ifndef INC_H\n#define INC_H\ntypedef struct { short x; long y; } pair_t;\nextern int f(FILE *, pair_t) __THROW;\nstatic inline int g(void) { if (1) { return '}'; } return 0; }\nint arr[] = { 1, 2 };\n#include_next <inc.h>\n#endif\n",
+        ),
         ("inc2/inc.h", "enum second { SECOND = 2 };\n"),
     ];
     let done = run_with("#include \"own.h\"\n#include \"own.h\"\nBEGIN { }", &files);
@@ -335,7 +374,7 @@ fn mistakes_are_reported_where_they_are() {
         ("struct a { int x[__builtin_offsetof(struct a, y)]; };", "E0231"),
         ("struct a { int x; ", "E0220"),
         ("struct a { int x", "E0220"),
-        ("struct { int x; } y z;", "E0220"),
+        ("typedef struct { int x; } y z;", "E0220"),
         ("struct", "E0220"),
         ("enum { 1 };", "E0220"),
         ("typedef int;", ""),
@@ -375,7 +414,12 @@ fn repeating_a_definition_is_no_mistake() {
 
 #[test]
 fn pragma_pack_limits_alignment() {
-    let done = run("#pragma pack(push, 1)\nstruct a { char c; long l; };\n#pragma pack(pop)\nstruct b { char c; long l; };\n#pragma pack(2)\nstruct d { char c; long l; };\n#pragma pack()\nstruct e { char c; int i; };");
+    let done = run(
+        "#pragma pack(push, 1)\nstruct a { char c; long l; };\n#pragma pack(pop)\nstruct b { char c; long l; };\n#pragma pack(2)\nstruct d { char c; long l; };\n#pragma pack()\nstruct e { char c; int i; };",
+    );
     assert_eq!(done.problems, []);
-    assert_eq!([done.size("a"), done.size("b"), done.size("d"), done.size("e")], [Some(9), Some(16), Some(10), Some(8)]);
+    assert_eq!(
+        [done.size("a"), done.size("b"), done.size("d"), done.size("e")],
+        [Some(9), Some(16), Some(10), Some(8)]
+    );
 }

@@ -220,9 +220,7 @@ impl Builder<'_> {
                 Rule::kw_comptime => ExprKind::Comptime(boxed),
                 Rule::cast | Rule::typeof_cast => ExprKind::Cast { ty: self.cast_type(p), operand: boxed },
                 _ => match p.as_str() {
-                    "++" | "--" => {
-                        ExprKind::Increment { target: boxed, decrement: p.as_str() == "--", prefix: true }
-                    }
+                    "++" | "--" => ExprKind::Increment { target: boxed, decrement: p.as_str() == "--", prefix: true },
                     text => {
                         let op = PREFIX.iter().find(|(t, _)| *t == text).map_or(UnaryOp::Plus, |(_, op)| *op);
                         ExprKind::Unary { op, operand: boxed }

@@ -67,7 +67,8 @@ pub(super) fn integer(text: &str) -> Result<(u64, bool), NumberFault> {
         suffix = rest;
     }
     let lower = suffix.to_ascii_lowercase();
-    let Some((_, factor, unsigned)) = SUFFIXES.iter().find(|(s, factor, _)| *s == lower && (*factor == 1 || *s == suffix))
+    let Some((_, factor, unsigned)) =
+        SUFFIXES.iter().find(|(s, factor, _)| *s == lower && (*factor == 1 || *s == suffix))
     else {
         return Err(NumberFault::BadSuffix(suffix.to_string()));
     };

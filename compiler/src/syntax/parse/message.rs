@@ -297,8 +297,14 @@ fn phrase(rule: Rule) -> Option<(u8, &'static str)> {
         Rule::number | Rule::tuple_index => (4, "a number"),
         Rule::identifier | Rule::any_word => (4, "a name"),
         Rule::type_name | Rule::type_words | Rule::tag_type | Rule::cast_type => (4, "a type"),
-        Rule::expr | Rule::condition | Rule::operand | Rule::prefix_op | Rule::name_or_call | Rule::paren
-        | Rule::type_or_expr | Rule::kw_comptime => (4, "an expression"),
+        Rule::expr
+        | Rule::condition
+        | Rule::operand
+        | Rule::prefix_op
+        | Rule::name_or_call
+        | Rule::paren
+        | Rule::type_or_expr
+        | Rule::kw_comptime => (4, "an expression"),
         Rule::infix | Rule::index | Rule::member | Rule::step | Rule::question => (6, "an operator"),
         Rule::assign_op => (5, "an assignment"),
         Rule::effect | Rule::let_statement => (4, "a statement"),
@@ -383,7 +389,8 @@ fn open_predicate(f: &Failure<'_>) -> Option<Mistake> {
     if !f.wants(Rule::slash) {
         return None;
     }
-    let mut m = mistake("E0114", "the predicate does not end", "expected `/` here", "a predicate is written `/condition/`")?;
+    let mut m =
+        mistake("E0114", "the predicate does not end", "expected `/` here", "a predicate is written `/condition/`")?;
     m.behind = true;
     Some(m)
 }

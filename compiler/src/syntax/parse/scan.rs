@@ -487,7 +487,10 @@ impl Scanner<'_> {
     /// Does the text before `at` end in something that an operand must follow?
     fn wants_operand(&self, at: usize) -> bool {
         let before = self.text[..at].iter().rev().find(|b| !b.is_ascii_whitespace()).copied().unwrap_or(0);
-        matches!(before, b'/' | b'+' | b'-' | b'*' | b'%' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'!' | b'~' | b'?' | b':')
+        matches!(
+            before,
+            b'/' | b'+' | b'-' | b'*' | b'%' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'!' | b'~' | b'?' | b':'
+        )
     }
 }
 

@@ -50,7 +50,9 @@ fn shape(text: &str) -> String {
             out.push(')');
         }
         let word = line.trim_start();
-        let word = ["binary ", "integer ", "name ", "unary ", "type "].iter().fold(word, |w, p| w.strip_prefix(p).unwrap_or(w));
+        let word = ["binary ", "integer ", "name ", "unary ", "type "]
+            .iter()
+            .fold(word, |w, p| w.strip_prefix(p).unwrap_or(w));
         out.push_str(if out.is_empty() || out.ends_with('(') { "(" } else { " (" });
         out.push_str(word);
         depths.push(depth);
@@ -97,7 +99,11 @@ fn precedence_is_that_of_c() {
         ("1 - -2", "(- 1 (- 2))"),
         ("$a - --$b", "(- $a (decrement before $b))"),
     ] {
-        assert_eq!(shape(text).replace("(string \"a\")", "(string \"a\")"), tree.replace("(string \"a\")", "string \"a\""), "{text}");
+        assert_eq!(
+            shape(text).replace("(string \"a\")", "(string \"a\")"),
+            tree.replace("(string \"a\")", "string \"a\""),
+            "{text}"
+        );
     }
 }
 
@@ -156,10 +162,28 @@ fn tuples_records_and_blocks() {
 fn integers() {
     use literal::{NumberFault, integer};
     for (text, value) in [
-        ("0", 0), ("42", 42), ("0123", 0o123), ("0x1F", 31), ("0Xff", 255), ("0b101", 5), ("1_000", 1000),
-        ("2e3", 2000), ("1e6", 1_000_000), ("5E1", 50), ("7ns", 7), ("2us", 2000), ("3ms", 3_000_000),
-        ("1s", 1_000_000_000), ("1m", 60_000_000_000), ("2h", 7_200_000_000_000), ("1d", 86_400_000_000_000),
-        ("123UL", 123), ("123LL", 123), ("18446744073709551615", u64::MAX), ("0xffULL", 255), ("0s", 0),
+        ("0", 0),
+        ("42", 42),
+        ("0123", 0o123),
+        ("0x1F", 31),
+        ("0Xff", 255),
+        ("0b101", 5),
+        ("1_000", 1000),
+        ("2e3", 2000),
+        ("1e6", 1_000_000),
+        ("5E1", 50),
+        ("7ns", 7),
+        ("2us", 2000),
+        ("3ms", 3_000_000),
+        ("1s", 1_000_000_000),
+        ("1m", 60_000_000_000),
+        ("2h", 7_200_000_000_000),
+        ("1d", 86_400_000_000_000),
+        ("123UL", 123),
+        ("123LL", 123),
+        ("18446744073709551615", u64::MAX),
+        ("0xffULL", 255),
+        ("0s", 0),
     ] {
         assert_eq!(integer(text).map(|v| v.0), Ok(value), "{text}");
     }
@@ -242,7 +266,9 @@ fn statements() {
 
 #[test]
 fn a_macro_keeps_the_comment_above_it() {
-    let tree = parse("// not this\n\n// :variant f()\n// Does it.\nmacro f() { 1 }\n/* And\n * this. */\nmacro g() { 2 }").unwrap();
+    let tree =
+        parse("// not this\n\n// :variant f()\n// Does it.\nmacro f() { 1 }\n/* And\n * this. */\nmacro g() { 2 }")
+            .unwrap();
     assert!(tree.contains("doc :variant f()\n  doc Does it.\n"), "{tree}");
     assert!(tree.contains("doc And\n  doc this.\n"), "{tree}");
     assert!(!tree.contains("not this"), "{tree}");
@@ -305,10 +331,24 @@ fn bounded(what: &str, text: &str) -> Vec<&'static str> {
 #[test]
 fn deep_and_long_inputs_are_refused_or_parsed_in_bounded_time() {
     let deep = |open: &str, close: &str, n: usize| format!("BEGIN {{ $a = {}1{}; }}", open.repeat(n), close.repeat(n));
-    for (open, close) in [("(", ")"), ("{", "}"), ("@[", "]"), ("f(", ")"), ("(1,", ")"), ("(a=", ")"), ("-(", ")"),
-        ("(uint8)(", ")"), ("sizeof(", ")"), ("typeof(", ")"), ("(typeof(", "))"), ("if (", ") {1} else {2}"), ("1?", ":2"),
-        ("if 1 {", "} else {2}"), ("sizeof(x[(", ")])"), ("(typeof((", ")))1")]
-    {
+    for (open, close) in [
+        ("(", ")"),
+        ("{", "}"),
+        ("@[", "]"),
+        ("f(", ")"),
+        ("(1,", ")"),
+        ("(a=", ")"),
+        ("-(", ")"),
+        ("(uint8)(", ")"),
+        ("sizeof(", ")"),
+        ("typeof(", ")"),
+        ("(typeof(", "))"),
+        ("if (", ") {1} else {2}"),
+        ("1?", ":2"),
+        ("if 1 {", "} else {2}"),
+        ("sizeof(x[(", ")])"),
+        ("(typeof((", ")))1"),
+    ] {
         bounded(open, &deep(open, close, 60));
         assert!(bounded(open, &deep(open, close, 100_000 / open.len())).contains(&"E0102"), "{open}");
         // Without the end, too: that is where backtracking hurts.
@@ -358,7 +398,10 @@ fn mutated_scripts_never_panic() {
         "macro m(x, $y) { x + $y }\nuprobe:/bin/*:\"a b\" { for ($i : 0..3) { $t = (struct s *)arg0; printf(\"%d\\n\", $t->x ? 'c' : 0x1f); } }",
         "BEGIN { let $x : uint8[2] = { 1; 2 }; unroll(2) { @a[1, \"b\"] = (a=1, b=sizeof(struct s)); } /* c */ } // d\nEND { clear(@a); }",
     ];
-    let tokens = ["{", "}", "(", ")", "[", "]", ";", "\"", "'", "/", "*", "/*", "//", "\\", "if", "else", "$", "@", "é", "\0", "typeof(", "?", ":", "#", "=", "0x", "1e-", "..", ".", "->"];
+    let tokens = [
+        "{", "}", "(", ")", "[", "]", ";", "\"", "'", "/", "*", "/*", "//", "\\", "if", "else", "$", "@", "é", "\0",
+        "typeof(", "?", ":", "#", "=", "0x", "1e-", "..", ".", "->",
+    ];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for round in 0..1_500 {
         let mut text: Vec<char> = seeds[round % seeds.len()].chars().collect();
@@ -419,7 +462,8 @@ fn feature_cases_parse() {
         }
     }
     println!("{} scripts, {} refused", files.len(), refused.len());
-    let meant: Vec<&str> = std::env::var("BTC_FEATURE_REFUSED").map(|s| s.leak().split(',').collect()).unwrap_or_default();
+    let meant: Vec<&str> =
+        std::env::var("BTC_FEATURE_REFUSED").map(|s| s.leak().split(',').collect()).unwrap_or_default();
     refused.retain(|r| !meant.contains(&r.as_str()));
     assert!(refused.is_empty(), "{refused:?}");
 }

@@ -17,17 +17,74 @@ impl Random {
 }
 
 const WORDS: &[&str] = &[
-    "struct ", "union ", "enum ", "typedef ", "{", "}", "(", ")", "[", "]", ";", ",", ":", "*", "a", "b", "int ", "long ",
-    "char ", "__attribute__((packed))", "__attribute__((aligned(", "sizeof(", "offsetof(", "typeof(", "=", "1", "0x10",
-    "'", "\"", "\\\n", "\n", "\n#define a ", "\n#define b(a) ", "\n#if ", "\n#else\n", "\n#endif\n", "\n#undef a\n",
-    "##", "#", "/*", "*/", "//", "BEGIN ", "$x", "@m", "...", "\n#include \"inc.h\"\n", "\n#pragma pack(1)\n", "?", "<<",
-    "_Static_assert(", "const ", "unsigned ", "ä", "\u{0}", "__VA_ARGS__", "\n#elif ", "defined ", "->", ".", "&", "-",
+    "struct ",
+    "union ",
+    "enum ",
+    "typedef ",
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ";",
+    ",",
+    ":",
+    "*",
+    "a",
+    "b",
+    "int ",
+    "long ",
+    "char ",
+    "__attribute__((packed))",
+    "__attribute__((aligned(",
+    "sizeof(",
+    "offsetof(",
+    "typeof(",
+    "=",
+    "1",
+    "0x10",
+    "'",
+    "\"",
+    "\\\n",
+    "\n",
+    "\n#define a ",
+    "\n#define b(a) ",
+    "\n#if ",
+    "\n#else\n",
+    "\n#endif\n",
+    "\n#undef a\n",
+    "##",
+    "#",
+    "/*",
+    "*/",
+    "//",
+    "BEGIN ",
+    "$x",
+    "@m",
+    "...",
+    "\n#include \"inc.h\"\n",
+    "\n#pragma pack(1)\n",
+    "?",
+    "<<",
+    "_Static_assert(",
+    "const ",
+    "unsigned ",
+    "ä",
+    "\u{0}",
+    "__VA_ARGS__",
+    "\n#elif ",
+    "defined ",
+    "->",
+    ".",
+    "&",
+    "-",
 ];
 
 #[test]
 fn rows_of_random_words_are_survived() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..3000 {
+    for _ in 0..1000 {
         let len = 1 + random.below(60);
         let text: String = (0..len).map(|_| WORDS[random.below(WORDS.len())]).collect();
         let done = run_with(&text, &[("inc/inc.h", "struct q { int z; };\n#include \"inc.h\"\n")]);
@@ -50,7 +107,7 @@ fn random_bytes_are_survived() {
 
 #[test]
 fn deep_nesting_is_refused() {
-    let deep = 20_000;
+    let deep = 5_000;
     for (open, close) in [
         ("struct { ", ""),
         ("struct a { int x[", ""),
@@ -134,7 +191,7 @@ fn large_inputs_take_linear_time() {
         "\\\n",
     ];
     for row in rows {
-        let len = 300_000;
+        let len = 100_000;
         let text = row.repeat(len / row.len());
         let start = Instant::now();
         run(&text);
@@ -142,6 +199,6 @@ fn large_inputs_take_linear_time() {
         run(&format!("#define A {text}\n"));
         run_with("#include \"inc.h\"\n", &[("inc/inc.h", &text)]);
         let seconds = start.elapsed().as_secs_f64();
-        assert!(seconds < 20.0, "{row:?} takes {seconds} s");
+        assert!(seconds < 30.0, "{row:?} takes {seconds} s");
     }
 }
