@@ -4,10 +4,18 @@
 //! Out: records by id and name for `ctypes`; the object's `.BTF` and `.BTF.ext`.
 //! Invariants: a leaf, it knows no stage of the compiler.
 
-pub mod index;
+pub mod core;
+pub mod encode;
+mod ext;
+mod local;
+mod pack;
 pub mod raw;
 pub mod reference;
 pub mod source;
+#[cfg(test)]
+mod tests;
+pub mod tracepoint;
+mod write;
 
 pub use raw::{Btf, Kind, Record};
 pub use source::BtfSources;

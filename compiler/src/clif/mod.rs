@@ -21,6 +21,7 @@
 
 mod arith;
 mod builder;
+pub(crate) mod dialect;
 mod flow;
 mod memory;
 mod symbol;

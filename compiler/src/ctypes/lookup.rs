@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::store::MAX_CHAIN;
 use super::{CKind, CType, CTypeId, Composite, FieldPath, Member, Origin, Signature, TypeStore, builtin, suggest};
 use crate::btf::Kind;
+use crate::btf::reference::NameClass;
 use crate::btf::source::Found;
 
 /// The name spaces that C's tags divide into.
@@ -122,10 +123,10 @@ impl TypeStore {
     /// The enumeration that has a value of this name, and the value.
     pub fn find_enumerator(&self, name: &str) -> Option<(CTypeId, i64)> {
         self.script_enumerator(name).or_else(|| {
-            let sources = &self.inner.sources;
-            let (found, (id, i)) = sources
-                .bases()
-                .chain(sources.modules())
+            let (found, (id, i)) = self
+                .inner
+                .sources
+                .candidates(NameClass::Enumerator, name)
                 .find_map(|found| found.btf.enumerator(name).map(|hit| (found.clone(), hit)))?;
             let id = self.kernel_id(&found, id);
             match &self.get(id).kind {
@@ -147,7 +148,7 @@ impl TypeStore {
         let (found, id) = match module {
             Some("vmlinux") => sources.bases().find_map(hit),
             Some(module) => sources.module(module).find_map(hit),
-            None => sources.bases().chain(sources.modules()).find_map(hit),
+            None => sources.candidates(NameClass::Function, name).find_map(hit),
         }?;
         Some(KernelFunction { name: name.into(), ty: self.kernel_id(&found, id), module: found.module })
     }
@@ -166,11 +167,17 @@ impl TypeStore {
     }
 
     fn find_kernel(&self, name: &str, kinds: u32) -> Option<CTypeId> {
-        let sources = &self.inner.sources;
-        sources.bases().chain(sources.modules()).find_map(|found| {
+        let key = (name.to_owned(), kinds);
+        if let Some(&known) = self.inner.found.borrow().get(&key) {
+            return known;
+        }
+        let mut candidates = self.inner.sources.candidates(NameClass::Type, name);
+        let id = candidates.find_map(|found| {
             let id = found.btf.ids_by_name(name, kinds).next()?;
             Some(self.kernel_id(&found, id))
-        })
+        });
+        self.inner.found.borrow_mut().insert(key, id);
+        id
     }
 
     /// The type behind typedefs; a forward declaration becomes the definition
@@ -323,12 +330,13 @@ impl TypeStore {
         let own = self.script_names();
         let builtin = builtin::TYPEDEFS.iter().map(|row| row.0);
         let near = suggest::nearest(name, own.iter().map(|n| &**n).chain(builtin));
-        near.map(str::to_owned).or_else(|| self.similar_kernel(name, TYPE_NAMES))
+        near.map(str::to_owned).or_else(|| self.inner.sources.similar(NameClass::Type, TYPE_NAMES, name))
     }
 
     /// The kernel function whose name is nearest to a misspelt one.
     pub fn similar_func(&self, name: &str) -> Option<String> {
-        self.similar_kernel(name, Kind::Func.bit())
+        let kinds = Kind::Func.bit();
+        self.inner.sources.similar(NameClass::Function, kinds, name)
     }
 
     /// The enumerator of the script nearest to a misspelt name. The kernel's
@@ -336,14 +344,6 @@ impl TypeStore {
     pub fn similar_enumerator(&self, name: &str) -> Option<String> {
         let own = self.script_enumerators();
         suggest::nearest(name, own.iter().map(|n| &**n)).map(str::to_owned)
-    }
-
-    fn similar_kernel(&self, name: &str, kinds: u32) -> Option<String> {
-        let sources = &self.inner.sources;
-        sources.bases().chain(sources.modules()).find_map(|found| {
-            let names = found.btf.named(kinds).map(|(name, _)| name);
-            suggest::nearest(name, names).map(str::to_owned)
-        })
     }
 
     /// Names of kernel functions that satisfy a condition, with their modules,

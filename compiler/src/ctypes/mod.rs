@@ -18,6 +18,8 @@ mod script;
 mod spell;
 mod store;
 mod suggest;
+#[cfg(test)]
+mod tests;
 
 pub use layout::{FieldDecl, Layout, LayoutError};
 pub use lookup::{KernelFunction, TagKind};

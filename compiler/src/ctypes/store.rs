@@ -39,6 +39,8 @@ pub(super) struct Inner {
     /// Built-in typedefs that were used.
     pub(super) typedefs: RefCell<HashMap<&'static str, CTypeId>>,
     pub(super) sources: BtfSources,
+    /// Kernel types by name and set of kinds, as far as they were asked for.
+    pub(super) found: RefCell<HashMap<(String, u32), Option<CTypeId>>>,
     /// Blobs in the order in which they were first used.
     blobs: RefCell<Vec<Found>>,
     decoded: RefCell<HashMap<CTypeId, Rc<CType>>>,
@@ -54,6 +56,7 @@ impl Inner {
             derived: RefCell::default(),
             typedefs: RefCell::default(),
             sources,
+            found: RefCell::default(),
             blobs: RefCell::default(),
             decoded: RefCell::default(),
             decodes: Cell::new(0),
@@ -172,11 +175,11 @@ impl TypeStore {
     /// The id for a record that is neither a modifier nor an integer.
     fn number(&self, found: &Found, btf_id: u32) -> CTypeId {
         let first = found.btf.first_id();
-        if btf_id < first {
-            if let Some(base) = found.btf.base() {
-                let base = Found { module: None, btf: base.clone() };
-                return self.number(&base, btf_id);
-            }
+        if btf_id < first
+            && let Some(base) = found.btf.base()
+        {
+            let base = Found { module: None, btf: base.clone() };
+            return self.number(&base, btf_id);
         }
         let local = btf_id - first;
         let blob = self.inner.blob_number(found);

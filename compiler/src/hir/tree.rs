@@ -275,6 +275,8 @@ pub enum ExprKind {
     KernelOffsetof { root: CTypeId, path: Vec<FieldPath> },
     /// Text constant; the type is `Str` with room for its NUL.
     Str(Vec<u8>),
+    /// Bytes of a constant array.
+    Bytes(Vec<u8>),
     /// Zero of any type (the value of a missing entry, an empty text).
     Zero,
     /// A scratch variable.
@@ -450,11 +452,13 @@ pub enum Intrinsic {
     FunctionAddress,
     /// `(ptr, u64 length?) -> Str`: reads text; the length bounds it (NUL included).
     ReadStr,
+    /// `(text, u64 n) -> Str`: the text without its first n bytes.
+    StrSkip,
     /// `(ptr, u64 length) -> Buf`.
     ReadBuf,
     /// `(array lvalue) -> Buf`.
     BufOfArray,
-    /// `(ptr to ptr) -> Array of Str`: strings of an argv, with a leading `u32` count; see `Action::Join`.
+    /// `(ptr to ptr) -> Tuple(u32, Array of Str)`: number and strings of an argv; see `Action::Join`.
     JoinArguments,
     /// `(str, str, u64) -> u64`: 0 when the first n characters are equal.
     Strncmp,
@@ -490,7 +494,9 @@ pub enum Intrinsic {
     PerCpuPointer,
     /// `(stack) -> i64`: number of frames.
     StackLen,
-    /// `(text compared) -> Bool`: is the attach point that fired named so? For comparisons of `probe`.
+    /// `(lvalue) -> ptr`: address of a field, element or field of the record.
+    AddressOf,
+    /// `(...) -> u64`: a kernel function called by name.
     Kfunc { name: String },
 }
 
