@@ -423,10 +423,9 @@ fn assignment_as_value(f: &Failure<'_>) -> Option<Mistake> {
 fn word_operator(f: &Failure<'_>) -> Option<Mistake> {
     let head = f.text.get(..f.token.start)?;
     let branch = ["elif", "elsif", "elseif"].iter().filter_map(|w| head.rfind(w).map(|i| (i, w))).max();
-    if let Some((at, word)) = branch.filter(|(i, _)| head[..*i].trim_end().ends_with('}')) {
-        if f.token() == "{" && !head[at..].contains(['{', ';']) {
-            return mistake("E0110", format!("there is no `{word}`"), "", "write `else if`");
-        }
+    let branch = branch.filter(|(at, _)| head[..*at].trim_end().ends_with('}') && !head[*at..].contains(['{', ';']));
+    if let Some((_, word)) = branch.filter(|_| f.token() == "{") {
+        return mistake("E0110", format!("there is no `{word}`"), "", "write `else if`");
     }
     let help = match f.token() {
         "and" => "write `&&`",

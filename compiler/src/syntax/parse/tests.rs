@@ -1,4 +1,5 @@
 //! Tests of the parser: precedence, ambiguities, limits, recovery, garbage.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::diagnostic::render;
@@ -94,16 +95,12 @@ fn precedence_is_that_of_c() {
         ("$a ? 1 : $b ? 2 : 3", "(ternary $a 1 (ternary $b 2 3))"),
         ("$a ? $b ? 1 : 2 : 3", "(ternary $a (ternary $b 1 2) 3)"),
         ("$a == 1 ?: 2", "(elvis (== $a 1) 2)"),
-        ("@m[1, \"a\"].0.1", "(field .1 (field .0 (index @m 1 (string \"a\"))))"),
+        ("@m[1, \"a\"].0.1", "(field .1 (field .0 (index @m 1 string \"a\")))"),
         ("$a->b.c[1]", "(index (field .c (field ->b $a)) 1)"),
         ("1 - -2", "(- 1 (- 2))"),
         ("$a - --$b", "(- $a (decrement before $b))"),
     ] {
-        assert_eq!(
-            shape(text).replace("(string \"a\")", "(string \"a\")"),
-            tree.replace("(string \"a\")", "string \"a\""),
-            "{text}"
-        );
+        assert_eq!(shape(text), tree, "{text}");
     }
 }
 
@@ -291,7 +288,7 @@ fn each_mistake_has_its_code() {
         ("BEGIN { for ($i = 0; $i < 3; $i++) { } }", "E0113"),
         ("kprobe:f /pid == 1 { }", "E0114"),
         ("kprobe:f", "E0115"),
-        ("BEGIN { $a = if; }", "E0116"),
+        ("BEGIN { $a = while; }", "E0116"),
         ("BEGIN { $a = if 1 { 2 }; }", "E0117"),
         ("fn f($a : int8) : int8 { }", "E0118"),
         ("BEGIN { import \"x\"; }", "E0119"),
@@ -315,7 +312,7 @@ fn each_mistake_has_its_code() {
 fn independent_mistakes_are_all_reported() {
     let text = "BEGIN { $a = ; $b = 1; $c = ]; }\nEND { $a = 1.5; }\nkprobe:f { print(1) print(2); if ($x = 1) { } }";
     let lines: Vec<&str> = codes(text);
-    assert_eq!(lines, ["E0105", "E0121", "E0111", "E0112"], "{}", parse(text).unwrap_err());
+    assert_eq!(lines, ["E0106", "E0121", "E0111", "E0112"], "{}", parse(text).unwrap_err());
     let text = "BEGIN { $a = ; $b = 1; $c = +; $d }\n";
     assert_eq!(codes(text), ["E0110", "E0110"], "{}", parse(text).unwrap_err());
 }
