@@ -88,7 +88,7 @@ impl Layout {
         }
         // One that lies like a plain integer is one: that matters where the type
         // is aligned beyond its size.
-        let plain = matches!(width, 8 | 16 | 32 | 64) && self.next % width == 0;
+        let plain = matches!(width, 8 | 16 | 32 | 64) && self.next.is_multiple_of(width);
         if let Some(wanted) = field.wanted.map(|w| self.limited(w)) {
             self.next = round_up(self.next, wanted);
             if field.named {

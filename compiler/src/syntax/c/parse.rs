@@ -164,9 +164,9 @@ impl<'p, 's> Parser<'p, 's> {
         let start = self.look(0);
         let operand = self.expression()?;
         let span = start.span.to(self.last);
-        operand.number().or_else(|why| {
+        operand.number().map_err(|why| {
             let message = format!("{what} must be a constant");
-            Err(Box::new(Diagnostic::error("E0221", message).at(span, why.to_string())))
+            Box::new(Diagnostic::error("E0521", message).at(span, why.to_string()))
         })
     }
 
@@ -250,11 +250,9 @@ impl<'p, 's> Parser<'p, 's> {
             if token.is_end() || self.braces == 0 && token.is(";") {
                 return;
             }
-            if self.braces == 0 && token.is("}") {
-                if !inside || !self.names_follow() {
-                    self.take(";");
-                    return;
-                }
+            if self.braces == 0 && token.is("}") && !(inside && self.names_follow()) {
+                self.take(";");
+                return;
             }
         }
     }
@@ -344,7 +342,7 @@ impl<'p, 's> Parser<'p, 's> {
         token.kind == Kind::Ident
             && keyword(&token).is_none()
             && self.look(1).is("(")
-            && self.store.find_typedef(&self.name_of(&token)).is_none()
+            && self.typedef(&token).is_none()
     }
 
     fn stray_macro(&mut self) -> Parsed<()> {
@@ -355,7 +353,7 @@ impl<'p, 's> Parser<'p, 's> {
             self.skip_brackets();
         }
         let message = format!("nothing defines the macro `{}`", self.name_of(&token));
-        let problem = Diagnostic::warning("W0222", message).at(token.span, "this declaration is ignored");
+        let problem = Diagnostic::warning("W0522", message).at(token.span, "this declaration is ignored");
         self.report(problem.help("include the header that defines it"));
         Ok(())
     }
@@ -397,7 +395,7 @@ impl<'p, 's> Parser<'p, 's> {
         self.take(";");
         if operand.number().is_ok_and(|v| v.value == 0) {
             let problem =
-                Diagnostic::error("E0223", "a static assertion does not hold").at(start.span, text.to_string());
+                Diagnostic::error("E0523", "a static assertion does not hold").at(start.span, text.to_string());
             self.report(problem);
         }
         Ok(())
@@ -405,14 +403,14 @@ impl<'p, 's> Parser<'p, 's> {
 
     /// Turns the store's refusal into a message.
     pub(super) fn stored(&mut self, what: &str, at: Span, result: Result<CTypeId, Redefinition>) -> Parsed<CTypeId> {
-        result.or_else(|redefinition| {
+        result.map_err(|redefinition| {
             let name = &redefinition.name;
             let message = format!("{what} `{name}` is defined again, differently");
-            let mut problem = Diagnostic::error("E0224", message).at(at, "defined again here");
+            let mut problem = Diagnostic::error("E0524", message).at(at, "defined again here");
             if let Some(&before) = self.knowledge.defined_at.get(name) {
                 problem = problem.also(before, "first defined here");
             }
-            Err(Box::new(problem.help("rename one of the two, or put `#ifndef` around it")))
+            Box::new(problem.help("rename one of the two, or put `#ifndef` around it"))
         })
     }
 

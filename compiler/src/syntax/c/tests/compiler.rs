@@ -364,3 +364,24 @@ fn generated_structs_agree_with_gcc() {
         assert_eq!(ours, line, "{name} of\n{pack}\n{definition}");
     }
 }
+
+#[test]
+#[ignore]
+fn try_vmlinux() {
+    let store = TypeStore::new(BtfSources::none());
+    let mut sources = SourceMap::default();
+    let mut front = front(&store, &[]);
+    let file = sources.add("test.c", None, "#include \"/tmp/cft/vmlinux.h\"\n".into());
+    let start = std::time::Instant::now();
+    front.header(&mut sources, file);
+    eprintln!("parsed in {:?}", start.elapsed());
+    let problems = front.take_diagnostics();
+    for p in problems.iter().take(10) {
+        let at = p.primary.as_ref().map(|l| sources.file(l.span.file).position(l.span.start));
+        eprintln!("{} {:?}", p.message, at);
+    }
+    let mut claims = Claims { front: &front, text: "#include \"/tmp/cft/vmlinux.h\"\n".into(), count: 0 };
+    claims.everything();
+    eprintln!("{} claims", claims.count);
+    eprintln!("{:?}", complaints(&claims.text, Path::new("/tmp/cft/claims.c")).map(|t| t.chars().take(3000).collect::<String>()));
+}
