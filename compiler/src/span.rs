@@ -33,11 +33,7 @@ impl Span {
         if self.file != other.file {
             return self;
         }
-        Span {
-            file: self.file,
-            start: self.start.min(other.start),
-            end: self.end.max(other.end),
-        }
+        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 }
 
@@ -75,36 +71,18 @@ impl SourceFile {
     /// Line and column of a byte offset; offsets past the end count as the end.
     pub fn position(&self, offset: u32) -> LineColumn {
         let offset = (offset as usize).min(self.text.len());
-        let line = self
-            .line_starts
-            .partition_point(|&s| s as usize <= offset)
-            .max(1);
+        let line = self.line_starts.partition_point(|&s| s as usize <= offset).max(1);
         let start = self.line_starts[line - 1] as usize;
-        let before = self
-            .text
-            .get(start..offset)
-            .map_or(offset - start, |s| s.chars().count());
-        LineColumn {
-            line: line as u32,
-            column: before as u32 + 1,
-        }
+        let before = self.text.get(start..offset).map_or(offset - start, |s| s.chars().count());
+        LineColumn { line: line as u32, column: before as u32 + 1 }
     }
 
     /// The text of a 1-based line without its line end.
     pub fn line(&self, line: u32) -> &str {
         let i = (line.max(1) - 1) as usize;
-        let start = self
-            .line_starts
-            .get(i)
-            .map_or(self.text.len(), |&s| s as usize);
-        let end = self
-            .line_starts
-            .get(i + 1)
-            .map_or(self.text.len(), |&s| s as usize);
-        self.text
-            .get(start..end)
-            .unwrap_or("")
-            .trim_end_matches(['\n', '\r'])
+        let start = self.line_starts.get(i).map_or(self.text.len(), |&s| s as usize);
+        let end = self.line_starts.get(i + 1).map_or(self.text.len(), |&s| s as usize);
+        self.text.get(start..end).unwrap_or("").trim_end_matches(['\n', '\r'])
     }
 }
 
@@ -118,20 +96,10 @@ impl SourceMap {
     /// Adds a text and returns its id.
     pub fn add(&mut self, name: impl Into<String>, path: Option<&Path>, text: String) -> FileId {
         let line_starts = std::iter::once(0)
-            .chain(
-                text.bytes()
-                    .enumerate()
-                    .filter(|&(_, b)| b == b'\n')
-                    .map(|(i, _)| i as u32 + 1),
-            )
+            .chain(text.bytes().enumerate().filter(|&(_, b)| b == b'\n').map(|(i, _)| i as u32 + 1))
             .collect();
         let id = FileId(self.files.len() as u32);
-        self.files.push(SourceFile {
-            name: name.into(),
-            path: path.map(Path::to_path_buf),
-            text,
-            line_starts,
-        });
+        self.files.push(SourceFile { name: name.into(), path: path.map(Path::to_path_buf), text, line_starts });
         id
     }
 
@@ -147,9 +115,6 @@ impl SourceMap {
 
     /// The text a span covers; empty when the span does not fit its file.
     pub fn text(&self, span: Span) -> &str {
-        self.file(span.file)
-            .text
-            .get(span.start as usize..span.end as usize)
-            .unwrap_or("")
+        self.file(span.file).text.get(span.start as usize..span.end as usize).unwrap_or("")
     }
 }

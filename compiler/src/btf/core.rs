@@ -162,11 +162,7 @@ impl CoreTable {
         root: CTypeId,
         path: &[Step],
     ) -> Result<CoreId, CoreError> {
-        let relocation = CoreRelocation {
-            kind,
-            root: named_root(types, root)?,
-            path: path.to_vec(),
-        };
+        let relocation = CoreRelocation { kind, root: named_root(types, root)?, path: path.to_vec() };
         if let Some(&id) = self.index.get(&relocation) {
             return Ok(id);
         }
@@ -230,10 +226,7 @@ impl CoreTable {
                 _ => break,
             }
         }
-        CoreDescription {
-            root: types.name_of(relocation.root),
-            path,
-        }
+        CoreDescription { root: types.name_of(relocation.root), path }
     }
 
     /// One line for `--emit` and `inspect`:
@@ -291,11 +284,7 @@ fn has_name(ty: &CType) -> bool {
 
 /// Follows a path to a field.
 pub(super) fn walk(types: &TypeStore, relocation: &CoreRelocation) -> Result<Target, CoreError> {
-    let mut at = Target {
-        ty: relocation.root,
-        bit_offset: 0,
-        bit_width: None,
-    };
+    let mut at = Target { ty: relocation.root, bit_offset: 0, bit_width: None };
     for &step in &relocation.path {
         let ty = types.resolved(at.ty);
         match (step, &ty.kind) {
@@ -352,11 +341,7 @@ fn evaluate(types: &TypeStore, relocation: &CoreRelocation) -> Result<u64, CoreE
                 return Err(CoreError::BadPath);
             };
             let value = e.values.get(*i as usize).ok_or(CoreError::BadPath)?.1;
-            Ok(if kind == CoreKind::EnumvalExists {
-                1
-            } else {
-                value as u64
-            })
+            Ok(if kind == CoreKind::EnumvalExists { 1 } else { value as u64 })
         }
         _ => Ok(0),
     }

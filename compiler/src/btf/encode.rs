@@ -195,12 +195,7 @@ pub fn build(input: &ObjectBtfInput<'_>) -> Result<ObjectBtf> {
     for function in input.functions {
         encoder.function(function);
     }
-    let Encoder {
-        writer,
-        ext,
-        mut out,
-        ..
-    } = encoder;
+    let Encoder { writer, ext, mut out, .. } = encoder;
     out.btf = writer.finish();
     out.ext = ext.finish();
     verify(&out.btf)?;
@@ -210,9 +205,7 @@ pub fn build(input: &ObjectBtfInput<'_>) -> Result<ObjectBtf> {
 /// Reads what was written with a reader that shares no code with the writer.
 /// The object's BTF is small, so this costs microseconds.
 fn verify(bytes: &[u8]) -> Result<()> {
-    btf_rs::Btf::from_bytes(bytes)
-        .map(drop)
-        .context("internal error: encode: the object's BTF cannot be read back")
+    btf_rs::Btf::from_bytes(bytes).map(drop).context("internal error: encode: the object's BTF cannot be read back")
 }
 
 struct Encoder<'a> {
@@ -271,10 +264,7 @@ impl Encoder<'_> {
                 members.push((name, self.number(value)));
             }
         }
-        let parts = [
-            ("key", "key_size", map.key),
-            ("value", "value_size", map.value),
-        ];
+        let parts = [("key", "key_size", map.key), ("value", "value_size", map.value)];
         for (typed, sized, part) in parts {
             if let MapPart::Size(size) = part {
                 members.push((sized, self.number(size)));
@@ -285,12 +275,7 @@ impl Encoder<'_> {
         let records: Vec<_> = members
             .iter()
             .enumerate()
-            .map(|(i, &(name, ty))| MemberRecord {
-                name,
-                ty,
-                bit_offset: 64 * i as u32,
-                bit_width: 0,
-            })
+            .map(|(i, &(name, ty))| MemberRecord { name, ty, bit_offset: 64 * i as u32, bit_width: 0 })
             .collect();
         let size = 8 * records.len() as u32;
         let ty = self.writer.composite("", false, size, &records);
@@ -399,12 +384,7 @@ impl Encoder<'_> {
             self.out.local_ids.insert(site.relocation, root);
         }
         let access = self.local.access(relocation);
-        let record = [
-            site.offset,
-            root,
-            self.writer.strings.add(&access),
-            relocation.kind as u32,
-        ];
+        let record = [site.offset, root, self.writer.strings.add(&access), relocation.kind as u32];
         self.ext.relocations.add(section, record);
     }
 }

@@ -20,9 +20,7 @@ pub(super) struct Subsection<const WORDS: usize> {
 
 impl<const WORDS: usize> Subsection<WORDS> {
     pub(super) fn new() -> Self {
-        Subsection {
-            sections: Vec::new(),
-        }
+        Subsection { sections: Vec::new() }
     }
 
     /// Adds a record; its first word is the offset of the instruction.
@@ -59,20 +57,12 @@ pub(super) struct Ext {
 
 impl Ext {
     pub(super) fn new() -> Self {
-        Ext {
-            functions: Subsection::new(),
-            lines: Subsection::new(),
-            relocations: Subsection::new(),
-        }
+        Ext { functions: Subsection::new(), lines: Subsection::new(), relocations: Subsection::new() }
     }
 
     /// The bytes of `.BTF.ext`.
     pub(super) fn finish(self) -> Vec<u8> {
-        let parts = [
-            self.functions.finish(),
-            self.lines.finish(),
-            self.relocations.finish(),
-        ];
+        let parts = [self.functions.finish(), self.lines.finish(), self.relocations.finish()];
         let mut out = Vec::new();
         out.extend_from_slice(&MAGIC.to_le_bytes());
         out.extend_from_slice(&[1, 0]);

@@ -26,11 +26,7 @@ pub(super) struct LocalTypes<'a> {
 
 impl<'a> LocalTypes<'a> {
     pub(super) fn new(types: &'a TypeStore, core: &CoreTable) -> Self {
-        let mut local = LocalTypes {
-            types,
-            kept: BTreeMap::new(),
-            ids: HashMap::new(),
-        };
+        let mut local = LocalTypes { types, kept: BTreeMap::new(), ids: HashMap::new() };
         for (_, relocation) in core.iter() {
             local.keep(relocation);
         }
@@ -120,13 +116,7 @@ impl<'a> LocalTypes<'a> {
         written
     }
 
-    fn emit_composite(
-        &mut self,
-        writer: &mut Writer,
-        id: CTypeId,
-        composite: &Composite,
-        depth: usize,
-    ) -> u32 {
+    fn emit_composite(&mut self, writer: &mut Writer, id: CTypeId, composite: &Composite, depth: usize) -> u32 {
         let kept = self.kept.get(&id).cloned().unwrap_or_default();
         let mut members = Vec::with_capacity(kept.len());
         for i in kept {

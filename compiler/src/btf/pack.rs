@@ -35,9 +35,7 @@ pub struct Pack {
 
 /// Memory of a fresh group is allocated once, at the size the frame states.
 fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
-    let size = zstd::zstd_safe::get_frame_content_size(frame)
-        .ok()
-        .flatten();
+    let size = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten();
     match size {
         Some(size) if size <= MAX_GROUP as u64 => {
             zstd::bulk::decompress(frame, size as usize).context("damaged reference data")
@@ -50,20 +48,12 @@ impl Pack {
     /// Opens a pack.
     pub fn open(bytes: &'static [u8]) -> Result<Pack> {
         let rest = bytes.strip_prefix(MAGIC).context("not a reference pack")?;
-        let (len, rest) = rest
-            .split_first_chunk()
-            .context("truncated reference pack")?;
+        let (len, rest) = rest.split_first_chunk().context("truncated reference pack")?;
         let len = u32::from_le_bytes(*len) as usize;
-        let (index, body) = rest
-            .split_at_checked(len)
-            .context("truncated reference pack")?;
+        let (index, body) = rest.split_at_checked(len).context("truncated reference pack")?;
         let text = String::from_utf8(decompress(index)?).context("damaged reference index")?;
         let index = text.lines().map(parse_line).collect::<Option<_>>();
-        Ok(Pack {
-            body,
-            index: index.context("damaged reference index")?,
-            last: RefCell::default(),
-        })
+        Ok(Pack { body, index: index.context("damaged reference index")?, last: RefCell::default() })
     }
 
     /// Names of all entries in the order of the pack: reading them in this order
@@ -117,11 +107,6 @@ fn parse_line(line: &str) -> Option<(String, Place)> {
     let mut columns = line.split('\t');
     let name = columns.next()?.to_owned();
     let mut number = || columns.next()?.parse().ok();
-    let place = Place {
-        group: number()?,
-        group_len: number()?,
-        offset: number()?,
-        len: number()?,
-    };
+    let place = Place { group: number()?, group_len: number()?, offset: number()?, len: number()? };
     Some((name, place))
 }

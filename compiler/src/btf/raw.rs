@@ -9,11 +9,12 @@
 //! section for its offset, and the kept names for that, which takes a fraction of
 //! a millisecond for a whole kernel, where an index of its 100 000 names takes ten.
 //!
-//! Why not btf-rs: a build touches a few dozen of a kernel's 130 000 types. Its
-//! caching reader makes a value of each and a `HashMap` of their names, its
-//! mapping reader needs a file (the reference is decompressed memory). The
-//! numbers are in docs/architecture.md. Where a BTF is small (the
-//! object's own, see `encode`) btf-rs reads it, as a second opinion.
+//! Why not btf-rs: a build touches a few dozen of a kernel's 114 000 types. For
+//! those, its caching reader takes 136 ms and 40 MiB, as it makes a value of every
+//! type; its mapping reader takes 3.5 ms, and 2.6 ms per name, but wants a file,
+//! and the reference is memory. This one: 2 ms, and 0.03 ms per name. (CPU time,
+//! release build, btf-rs 2.0, Debian's 6.12.) btf-rs reads what `encode` writes,
+//! as a second opinion.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -94,10 +95,7 @@ impl Kind {
 
     /// `const`, `volatile`, `restrict` and type tags: they change no layout.
     pub fn is_modifier(self) -> bool {
-        matches!(
-            self,
-            Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag
-        )
+        matches!(self, Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag)
     }
 
     /// As a bit, for sets of kinds.
@@ -125,9 +123,7 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// The `i`-th 32-bit word behind the common part; 0 past the end.
     pub fn word(&self, i: usize) -> u32 {
-        self.body
-            .get(4 * i..4 * i + 4)
-            .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        self.body.get(4 * i..4 * i + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
     }
 }
 
@@ -147,8 +143,7 @@ pub struct Btf {
 }
 
 fn word_at(data: &[u8], at: usize) -> u32 {
-    data.get(at..at + 4)
-        .map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    data.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
 
 /// Type and string sections of a blob, bounds checked.
@@ -222,11 +217,7 @@ impl Btf {
                 bail!("BTF record {} has an unknown kind", self.end_id());
             };
             let end = at + 12 + kind.body_len((info & 0xffff) as usize);
-            ensure!(
-                end <= types.end,
-                "truncated BTF: record {} is cut off",
-                self.end_id()
-            );
+            ensure!(end <= types.end, "truncated BTF: record {} is cut off", self.end_id());
             if enumerator_words(kind).is_some() {
                 self.enums.push(self.end_id());
             }
@@ -266,14 +257,7 @@ impl Btf {
         let at = match self.offsets.get(own) {
             Some(&at) if at != u32::MAX => at as usize,
             _ => {
-                return Record {
-                    kind: Kind::Void,
-                    vlen: 0,
-                    kflag: false,
-                    name: 0,
-                    size_or_type: 0,
-                    body: &[],
-                };
+                return Record { kind: Kind::Void, vlen: 0, kflag: false, name: 0, size_or_type: 0, body: &[] };
             }
         };
         let info = word_at(&self.data, at + 4);
@@ -285,10 +269,7 @@ impl Btf {
             kflag: info >> 31 != 0,
             name: word_at(&self.data, at),
             size_or_type: word_at(&self.data, at + 8),
-            body: self
-                .data
-                .get(at + 12..at + 12 + kind.body_len(vlen))
-                .unwrap_or(&[]),
+            body: self.data.get(at + 12..at + 12 + kind.body_len(vlen)).unwrap_or(&[]),
         }
     }
 
@@ -298,10 +279,7 @@ impl Btf {
             Some(base) if offset < self.first_string => return base.string_bytes(offset),
             _ => {}
         }
-        let tail = self
-            .own_strings()
-            .get(offset.wrapping_sub(self.first_string) as usize..)
-            .unwrap_or(&[]);
+        let tail = self.own_strings().get(offset.wrapping_sub(self.first_string) as usize..).unwrap_or(&[]);
         &tail[..memchr(0, tail).unwrap_or(tail.len())]
     }
 
@@ -339,11 +317,7 @@ impl Btf {
     /// `kinds`, lowest first.
     pub fn ids_by_name(&self, name: &str, kinds: u32) -> impl Iterator<Item = u32> + '_ {
         let wanted = self.offsets_of(name);
-        let last = if wanted.is_empty() {
-            0
-        } else {
-            self.names.len()
-        };
+        let last = if wanted.is_empty() { 0 } else { self.names.len() };
         let ids = self.names[..last].iter().zip(self.first_id..);
         ids.filter(move |&(name, _)| wanted.contains(name))
             .map(|(_, id)| id)

@@ -55,10 +55,7 @@ impl NameClass {
 impl ReferenceBtf {
     /// Opens it; reads the tables of contents only.
     pub fn open() -> Result<Self> {
-        Ok(ReferenceBtf {
-            pack: Pack::open(BTF)?,
-            names: Pack::open(NAMES)?,
-        })
+        Ok(ReferenceBtf { pack: Pack::open(BTF)?, names: Pack::open(NAMES)? })
     }
 
     /// The BTF of the kernel itself (`vmlinux`) or of a module.
@@ -210,9 +207,7 @@ impl Reference {
         };
         let text = self.constants.text(first).ok().flatten();
         let text = text.unwrap_or_default();
-        lines_of(&text, name)
-            .filter_map(|line| self.parse_constant(line))
-            .collect()
+        lines_of(&text, name).filter_map(|line| self.parse_constant(line)).collect()
     }
 
     /// The kernel's value of a macro, or what other headers have.
@@ -253,10 +248,7 @@ impl Reference {
         // A string may hold tabs only escaped, so the last column is the headers'.
         let numbers = columns.next()?.split(',');
         let header = |n: &str| self.headers().get(n.parse::<usize>().ok()?).cloned();
-        Some(Constant {
-            value: parse_value(value)?,
-            headers: numbers.filter_map(header).collect(),
-        })
+        Some(Constant { value: parse_value(value)?, headers: numbers.filter_map(header).collect() })
     }
 }
 
@@ -298,12 +290,7 @@ fn parse_syscall(line: &str) -> Option<Syscall> {
         let (ty, name) = param.split_at(end.len());
         (ty.trim_end().to_owned(), name.to_owned())
     });
-    Some(Syscall {
-        name,
-        number,
-        event: event.map(str::to_owned),
-        params: params.collect(),
-    })
+    Some(Syscall { name, number, event: event.map(str::to_owned), params: params.collect() })
 }
 
 fn parse_value(text: &str) -> Option<ConstantValue> {
@@ -383,10 +370,7 @@ mod tests {
             assert_eq!(int(&reference, name), Some(value), "{name}");
         }
         assert_eq!(reference.constant("O_CREATE"), None);
-        assert_eq!(
-            reference.similar_constant("O_CREATE").as_deref(),
-            Some("O_CREAT")
-        );
+        assert_eq!(reference.similar_constant("O_CREATE").as_deref(), Some("O_CREAT"));
         assert!(reference.constant("").is_none());
         assert!(reference.constant("é").is_none());
         assert!(reference.constant("/headers").is_none());
@@ -401,42 +385,23 @@ mod tests {
         let all = reference.constants("O_LARGEFILE");
         assert_eq!(all.len(), 2, "{all:?}");
         let libc = reference.constant_in("O_LARGEFILE", &["fcntl.h"]);
-        let zero = ConstantValue::Int {
-            value: 0,
-            unsigned: false,
-        };
+        let zero = ConstantValue::Int { value: 0, unsigned: false };
         assert_eq!(libc.map(|c| c.value), Some(zero));
     }
 
     #[test]
     fn tracepoints_have_formats() {
         let reference = Reference::load().expect("the reference");
-        let open = reference
-            .tracepoint("syscalls", "sys_enter_openat")
-            .expect("openat");
+        let open = reference.tracepoint("syscalls", "sys_enter_openat").expect("openat");
         let filename = open.field("filename").expect("filename");
-        assert_eq!(
-            (filename.offset, filename.ty.as_str()),
-            (24, "const char *")
-        );
+        assert_eq!((filename.offset, filename.ty.as_str()), (24, "const char *"));
         assert_eq!(open.record_struct(), None);
-        let switch = reference
-            .tracepoint("sched", "sched_switch")
-            .expect("sched_switch");
-        assert_eq!(
-            switch.record_struct().as_deref(),
-            Some("trace_event_raw_sched_switch")
-        );
+        let switch = reference.tracepoint("sched", "sched_switch").expect("sched_switch");
+        assert_eq!(switch.record_struct().as_deref(), Some("trace_event_raw_sched_switch"));
         assert_eq!(switch.field("next_comm").and_then(|f| f.array), Some(16));
-        let waking = reference
-            .tracepoint("sched", "sched_waking")
-            .expect("sched_waking");
+        let waking = reference.tracepoint("sched", "sched_waking").expect("sched_waking");
         assert_eq!(waking.class.as_deref(), Some("sched_wakeup_template"));
-        assert!(
-            reference
-                .tracepoint("xfs", "xfs_file_direct_write")
-                .is_some()
-        );
+        assert!(reference.tracepoint("xfs", "xfs_file_direct_write").is_some());
         assert!(reference.tracepoint("sched", "sched_swich").is_none());
         assert!(reference.tracepoint("/syscalls", "x").is_none());
         let opens = reference.tracepoints(|c, n| c == "syscalls" && n.contains("enter_open"));
@@ -447,12 +412,7 @@ mod tests {
     fn system_calls_have_parameters() {
         let reference = Reference::load().expect("the reference");
         let syscalls = reference.syscalls();
-        let find = |name| {
-            syscalls
-                .iter()
-                .find(|s| s.name == name)
-                .expect("a system call")
-        };
+        let find = |name| syscalls.iter().find(|s| s.name == name).expect("a system call");
         let openat = find("openat");
         assert_eq!(openat.number, 257);
         assert_eq!(openat.params[1], ("const char *".into(), "filename".into()));
@@ -467,23 +427,13 @@ mod tests {
         let task = store.find_struct("task_struct").expect("task_struct");
         let comm = store.field(task, "comm").expect("comm");
         assert_eq!(store.name_of(comm.ty), "char[16]");
-        for name in [
-            "xfs_inode",
-            "btrfs_inode",
-            "nf_conn",
-            "kvm_vcpu",
-            "rpc_task",
-            "ovl_inode",
-        ] {
+        for name in ["xfs_inode", "btrfs_inode", "nf_conn", "kvm_vcpu", "rpc_task", "ovl_inode"] {
             assert!(store.find_struct(name).is_some(), "{name}");
         }
         let read = store.find_func("vfs_read", None).expect("vfs_read");
         let signature = store.signature(read.ty).expect("a signature");
         assert_eq!(signature.params[0].0.as_deref(), Some("file"));
-        assert_eq!(
-            store.find_enumerator("TCP_ESTABLISHED").map(|e| e.1),
-            Some(1)
-        );
+        assert_eq!(store.find_enumerator("TCP_ESTABLISHED").map(|e| e.1), Some(1));
         assert!(store.decoded() < 200, "{}", store.decoded());
     }
 }

@@ -39,11 +39,7 @@ enum Origin {
 
 impl Blob {
     fn new(name: &str, from: Origin) -> Self {
-        Blob {
-            name: name.into(),
-            from,
-            loaded: OnceCell::new(),
-        }
+        Blob { name: name.into(), from, loaded: OnceCell::new() }
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {
@@ -88,18 +84,9 @@ impl BtfSources {
     pub fn reference() -> Result<Self> {
         let reference = Rc::new(ReferenceBtf::open()?);
         let base = Rc::new(Btf::new(reference.read("vmlinux")?, None)?);
-        let modules = reference
-            .modules()
-            .into_iter()
-            .map(|name| Blob::new(name, Origin::Reference(reference.clone())))
-            .collect();
-        Ok(BtfSources {
-            kernels: vec![Kernel {
-                base,
-                modules,
-                index: Some(reference),
-            }],
-        })
+        let modules =
+            reference.modules().into_iter().map(|name| Blob::new(name, Origin::Reference(reference.clone()))).collect();
+        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: Some(reference) }] })
     }
 
     /// The kernel this process runs on.
@@ -118,13 +105,7 @@ impl BtfSources {
             }
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(BtfSources {
-            kernels: vec![Kernel {
-                base,
-                modules,
-                index: None,
-            }],
-        })
+        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: None }] })
     }
 
     /// The files of `--btf`, in the order given: each is a kernel, or, if it is
@@ -133,9 +114,7 @@ impl BtfSources {
         let mut sources = BtfSources::none();
         for path in paths {
             let path = path.as_ref();
-            sources
-                .add_file(path)
-                .with_context(|| format!("cannot use {} as BTF", path.display()))?;
+            sources.add_file(path).with_context(|| format!("cannot use {} as BTF", path.display()))?;
         }
         Ok(sources)
     }
@@ -151,11 +130,7 @@ impl BtfSources {
             let name = stem.split('.').next().unwrap_or("").replace('-', "_");
             kernel.modules.push(Blob::new(&name, Origin::Bytes(bytes)));
         } else {
-            self.kernels.push(Kernel {
-                base: Rc::new(Btf::new(bytes, None)?),
-                modules: Vec::new(),
-                index: None,
-            });
+            self.kernels.push(Kernel { base: Rc::new(Btf::new(bytes, None)?), modules: Vec::new(), index: None });
         }
         Ok(())
     }
@@ -165,10 +140,7 @@ impl BtfSources {
         Ok(BtfSources {
             kernels: vec![Kernel {
                 base: Rc::new(Btf::new(base, None)?),
-                modules: modules
-                    .into_iter()
-                    .map(|(name, bytes)| Blob::new(name, Origin::Bytes(bytes)))
-                    .collect(),
+                modules: modules.into_iter().map(|(name, bytes)| Blob::new(name, Origin::Bytes(bytes))).collect(),
                 index: None,
             }],
         })
@@ -181,26 +153,17 @@ impl BtfSources {
 
     /// The kernels themselves, without modules.
     pub fn bases(&self) -> impl Iterator<Item = Found> + '_ {
-        self.kernels.iter().map(|k| Found {
-            module: None,
-            btf: k.base.clone(),
-        })
+        self.kernels.iter().map(|k| Found { module: None, btf: k.base.clone() })
     }
 
     /// All modules, read one by one as the iterator advances.
     pub fn modules(&self) -> impl Iterator<Item = Found> + '_ {
-        self.kernels
-            .iter()
-            .flat_map(|k| k.modules.iter().filter_map(|blob| load(k, blob)))
+        self.kernels.iter().flat_map(|k| k.modules.iter().filter_map(|blob| load(k, blob)))
     }
 
     /// All blobs that can define a name: the kernels themselves, then modules,
     /// read one by one as the iterator advances.
-    pub fn candidates<'a>(
-        &'a self,
-        class: NameClass,
-        name: &'a str,
-    ) -> impl Iterator<Item = Found> + 'a {
+    pub fn candidates<'a>(&'a self, class: NameClass, name: &'a str) -> impl Iterator<Item = Found> + 'a {
         let modules = self.kernels.iter().flat_map(move |k| {
             let owner = k.index.as_ref().map(|i| i.module_with(class, name));
             let is_candidate = move |blob: &&Blob| match &owner {
@@ -228,18 +191,13 @@ impl BtfSources {
     /// The modules of this name.
     pub fn module<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Found> + 'a {
         self.kernels.iter().flat_map(move |k| {
-            k.modules
-                .iter()
-                .filter(move |blob| &*blob.name == name)
-                .filter_map(|blob| load(k, blob))
+            k.modules.iter().filter(move |blob| &*blob.name == name).filter_map(|blob| load(k, blob))
         })
     }
 
     /// Names of all modules, without reading them.
     pub fn module_names(&self) -> impl Iterator<Item = &str> {
-        self.kernels
-            .iter()
-            .flat_map(|k| k.modules.iter().map(|blob| &*blob.name))
+        self.kernels.iter().flat_map(|k| k.modules.iter().map(|blob| &*blob.name))
     }
 }
 
@@ -248,10 +206,7 @@ fn load(kernel: &Kernel, blob: &Blob) -> Option<Found> {
         let bytes = blob.bytes().ok()?;
         Btf::new(bytes, Some(kernel.base.clone())).ok().map(Rc::new)
     });
-    btf.clone().map(|btf| Found {
-        module: Some(blob.name.clone()),
-        btf,
-    })
+    btf.clone().map(|btf| Found { module: Some(blob.name.clone()), btf })
 }
 
 /// Raw BTF from a file that holds just that, or an ELF file with a `.BTF` section.
@@ -260,13 +215,10 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     if !bytes.starts_with(b"\x7fELF") {
         return Ok(bytes);
     }
-    let elf = object::File::parse(&*bytes)
-        .with_context(|| format!("{} is a damaged ELF file", path.display()))?;
+    let elf = object::File::parse(&*bytes).with_context(|| format!("{} is a damaged ELF file", path.display()))?;
     let Some(section) = elf.section_by_name(".BTF") else {
         bail!("{} is an ELF file without a .BTF section", path.display());
     };
-    let data = section
-        .data()
-        .with_context(|| format!("cannot read section .BTF of {}", path.display()))?;
+    let data = section.data().with_context(|| format!("cannot read section .BTF of {}", path.display()))?;
     Ok(data.to_vec())
 }

@@ -35,9 +35,7 @@ fn values_follow_the_kernel_s_rules() {
     let mut core = CoreTable::new();
     let mut value = |kind, names: &[&str]| {
         let path = member_path(&store, task, names);
-        let id = core
-            .intern(&store, kind, task, &path)
-            .expect("a relocation");
+        let id = core.intern(&store, kind, task, &path).expect("a relocation");
         core.local_value(&store, id)
     };
     assert_eq!(value(FieldByteOffset, &["parent"]), 24);
@@ -68,33 +66,19 @@ fn relocations_are_entered_once_and_only_if_possible() {
     let kind = CoreKind::FieldByteOffset;
     let y = core.intern(&store, kind, task, &path).expect("points[2].y");
     assert_eq!(core.intern(&store, kind, task, &path), Ok(y));
-    assert_eq!(
-        core.display(&store, y),
-        "byte_off struct task.points[2].y = 74"
-    );
+    assert_eq!(core.display(&store, y), "byte_off struct task.points[2].y = 74");
     assert_eq!(core.len(), 1);
     let outside = [Step::Member(points), Step::Index(4)];
-    assert_eq!(
-        core.intern(&store, kind, task, &outside),
-        Err(CoreError::BadPath)
-    );
+    assert_eq!(core.intern(&store, kind, task, &outside), Err(CoreError::BadPath));
     let int = store.int(4, true);
-    assert_eq!(
-        core.intern(&store, kind, int, &path),
-        Err(CoreError::NotKernel)
-    );
+    assert_eq!(core.intern(&store, kind, int, &path), Err(CoreError::NotKernel));
     // An anonymous struct is named by its typedef, and not without it.
     let atomic = store.field(task, "usage").expect("usage").ty;
     let counter = [Step::Member(0)];
-    let id = core
-        .intern(&store, kind, atomic, &counter)
-        .expect("counter");
+    let id = core.intern(&store, kind, atomic, &counter).expect("counter");
     assert_eq!(core.display(&store, id), "byte_off atomic_t.counter = 0");
     let bare = store.resolve(atomic);
-    assert_eq!(
-        core.intern(&store, kind, bare, &counter),
-        Err(CoreError::Anonymous)
-    );
+    assert_eq!(core.intern(&store, kind, bare, &counter), Err(CoreError::Anonymous));
     let wide = store.find_enum("wide").expect("enum wide");
     let huge = core.intern(&store, CoreKind::EnumvalValue, wide, &[Step::Member(1)]);
     let text = core.display(&store, huge.expect("HUGE"));
@@ -102,14 +86,7 @@ fn relocations_are_entered_once_and_only_if_possible() {
 }
 
 fn map(name: &str, map_type: u32, key: MapPart, value: MapPart) -> MapDef {
-    MapDef {
-        name: name.into(),
-        map_type,
-        key,
-        value,
-        max_entries: 4096,
-        flags: 0,
-    }
+    MapDef { name: name.into(), map_type, key, value, max_entries: 4096, flags: 0 }
 }
 
 /// An object with one of everything.
@@ -123,13 +100,7 @@ fn sample() -> (TypeStore, CoreTable, ObjectBtf) {
         let offset = 8 * uses.len() as u32;
         uses.push(CoreUse { offset, relocation });
     };
-    for names in [
-        &["gid"][..],
-        &["flags", "middle"],
-        &["comm"],
-        &["parent"],
-        &["callback"],
-    ] {
+    for names in [&["gid"][..], &["flags", "middle"], &["comm"], &["parent"], &["callback"]] {
         let path = member_path(&store, task, names);
         relocate(CoreKind::FieldByteOffset, task, &path);
     }
@@ -141,18 +112,8 @@ fn sample() -> (TypeStore, CoreTable, ObjectBtf) {
     let state = store.find_enum("state").expect("enum state");
     relocate(CoreKind::EnumvalValue, state, &[Step::Member(2)]);
     relocate(CoreKind::TypeIdLocal, task, &[]);
-    relocate(
-        CoreKind::FieldExists,
-        task,
-        &member_path(&store, task, &["state"]),
-    );
-    let line = |offset, line| LineDef {
-        offset,
-        file: "x.bt".into(),
-        text: format!("line {line}"),
-        line,
-        column: 3,
-    };
+    relocate(CoreKind::FieldExists, task, &member_path(&store, task, &["state"]));
+    let line = |offset, line| LineDef { offset, file: "x.bt".into(), text: format!("line {line}"), line, column: 3 };
     let functions = [
         FunctionDef {
             name: "begin".into(),
@@ -172,41 +133,16 @@ fn sample() -> (TypeStore, CoreTable, ObjectBtf) {
         },
     ];
     let maps = [
-        map(
-            "counts",
-            1,
-            MapPart::Bytes(24),
-            MapPart::Int {
-                size: 8,
-                signed: false,
-            },
-        ),
+        map("counts", 1, MapPart::Bytes(24), MapPart::Int { size: 8, signed: false }),
         map("stacks", 7, MapPart::Size(4), MapPart::Size(1016)),
         map("events", 27, MapPart::Absent, MapPart::Absent),
     ];
-    let variable = VariableDef {
-        name: "pid_filter".into(),
-        offset: 8,
-        ty: MapPart::Int {
-            size: 8,
-            signed: true,
-        },
-    };
-    let sections = [SectionDef {
-        name: ".rodata".into(),
-        size: 16,
-        variables: vec![variable],
-    }];
+    let variable = VariableDef { name: "pid_filter".into(), offset: 8, ty: MapPart::Int { size: 8, signed: true } };
+    let sections = [SectionDef { name: ".rodata".into(), size: 16, variables: vec![variable] }];
     let read = store.find_func("task_read", None).expect("task_read");
     let ksyms = [
-        KsymDef {
-            name: "jiffies".into(),
-            kind: KsymKind::Address,
-        },
-        KsymDef {
-            name: "task_read".into(),
-            kind: KsymKind::Function(read.ty),
-        },
+        KsymDef { name: "jiffies".into(), kind: KsymKind::Address },
+        KsymDef { name: "task_read".into(), kind: KsymKind::Function(read.ty) },
     ];
     let input = ObjectBtfInput {
         types: &store,
@@ -232,15 +168,8 @@ fn another_reader_reads_what_is_written() {
     assert_eq!(task.size(), 120);
     // Kept: state, comm, parent, the anonymous union, points, flags, callback.
     assert_eq!(task.members.len(), 7);
-    let names: Vec<_> = task
-        .members
-        .iter()
-        .map(|m| btf.resolve_name(m).unwrap_or_default())
-        .collect();
-    assert_eq!(
-        names,
-        ["state", "comm", "parent", "", "points", "flags", "callback"]
-    );
+    let names: Vec<_> = task.members.iter().map(|m| btf.resolve_name(m).unwrap_or_default()).collect();
+    assert_eq!(names, ["state", "comm", "parent", "", "points", "flags", "callback"]);
     let offsets: Vec<_> = task.members.iter().map(|m| m.bit_offset()).collect();
     assert_eq!(offsets, [0, 64, 192, 448, 512, 640, 832]);
     assert_eq!(out.maps, [(0, 32), (32, 32), (64, 16)]);
@@ -278,19 +207,15 @@ fn ext_describes_instructions() {
     assert_eq!(btf.string(functions[1].0), ".text");
     let begin = btf.record(functions[0].1[1]);
     assert_eq!((begin.kind, btf.string(begin.name)), (Kind::Func, "begin"));
-    let lines: Vec<_> = ext_records(&out.ext, 1)
-        .into_iter()
-        .map(|(_, r)| (r[0], btf.string(r[2]).to_owned(), r[3] >> 10))
-        .collect();
+    let lines: Vec<_> =
+        ext_records(&out.ext, 1).into_iter().map(|(_, r)| (r[0], btf.string(r[2]).to_owned(), r[3] >> 10)).collect();
     let line = |at, n| (at, format!("line {n}"), n);
     // The first record moves to the function's start, so there is room for the second.
     assert_eq!(lines, [line(0, 1), line(8, 2), line(24, 3), line(16, 9)]);
     let relocations = ext_records(&out.ext, 2);
     assert_eq!(relocations.len(), core.len());
     let access: Vec<_> = relocations.iter().map(|(_, r)| btf.string(r[2])).collect();
-    let expected = [
-        "0:3:0:0", "0:5:0", "0:1", "0:2", "0:6", "0:4:2:0", "0:0", "0", "0", "0:0",
-    ];
+    let expected = ["0:3:0:0", "0:5:0", "0:1", "0:2", "0:6", "0:4:2:0", "0:0", "0", "0", "0:0"];
     assert_eq!(access, expected);
 }
 
@@ -300,24 +225,12 @@ fn bpftool_dumps_it() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), &out.btf).expect("written BTF");
     let mut command = Command::new("bpftool");
-    let Ok(dump) = command
-        .args(["btf", "dump", "file"])
-        .arg(file.path())
-        .output()
-    else {
+    let Ok(dump) = command.args(["btf", "dump", "file"]).arg(file.path()).output() else {
         return; // not installed
     };
     let text = String::from_utf8_lossy(&dump.stdout);
-    assert!(
-        dump.status.success(),
-        "{}",
-        String::from_utf8_lossy(&dump.stderr)
-    );
-    for wanted in [
-        "'counts'",
-        "STRUCT 'task' size=120 vlen=7",
-        "DATASEC '.maps' size=80",
-    ] {
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    for wanted in ["'counts'", "STRUCT 'task' size=120 vlen=7", "DATASEC '.maps' size=80"] {
         assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
     }
 }

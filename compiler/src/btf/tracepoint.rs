@@ -63,9 +63,7 @@ impl TracepointFormat {
 
     /// Fields that are the tracepoint's own, and not common to all.
     pub fn own_fields(&self) -> impl Iterator<Item = &TracepointField> {
-        self.fields
-            .iter()
-            .filter(|f| !f.name.starts_with("common_"))
+        self.fields.iter().filter(|f| !f.name.starts_with("common_"))
     }
 
     /// Name of the record's struct in BTF, without `struct`.
@@ -111,11 +109,7 @@ pub fn running(category: &str, name: &str) -> Result<TracepointFormat> {
 fn parse_field(line: &str) -> Option<TracepointField> {
     let rest = line.trim_start().strip_prefix("field:")?;
     let (declaration, numbers) = rest.split_once(';')?;
-    let number = |key: &str| {
-        numbers
-            .split(';')
-            .find_map(|part| part.trim().strip_prefix(key)?.parse().ok())
-    };
+    let number = |key: &str| numbers.split(';').find_map(|part| part.trim().strip_prefix(key)?.parse().ok());
     let mut field = parse_declaration(declaration)?;
     field.offset = number("offset:")?;
     field.size = number("size:")?;
@@ -170,10 +164,8 @@ mod tests {
             \tfield:u8 addr[ADDR_LEN];\toffset:36;\tsize:6;\tsigned:0;\n\
             print fmt: \"field: %d\"\n";
         let format = parse("c", "x", Some("x_class"), text);
-        let summary: Vec<_> = format
-            .own_fields()
-            .map(|f| (f.name.as_str(), f.ty.as_str(), f.offset, f.array, f.place))
-            .collect();
+        let summary: Vec<_> =
+            format.own_fields().map(|f| (f.name.as_str(), f.ty.as_str(), f.offset, f.array, f.place)).collect();
         use FieldPlace::*;
         assert_eq!(
             summary,
@@ -185,13 +177,7 @@ mod tests {
             ]
         );
         assert_eq!(format.fields.len(), 5);
-        assert_eq!(
-            format.field("name").map(|f| f.record_member()).as_deref(),
-            Some("__data_loc_name")
-        );
-        assert_eq!(
-            format.record_struct().as_deref(),
-            Some("trace_event_raw_x_class")
-        );
+        assert_eq!(format.field("name").map(|f| f.record_member()).as_deref(), Some("__data_loc_name"));
+        assert_eq!(format.record_struct().as_deref(), Some("trace_event_raw_x_class"));
     }
 }

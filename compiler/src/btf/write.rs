@@ -16,10 +16,7 @@ pub(super) struct Strings {
 
 impl Strings {
     fn new() -> Self {
-        Strings {
-            bytes: vec![0],
-            offsets: HashMap::from([(String::new(), 0)]),
-        }
+        Strings { bytes: vec![0], offsets: HashMap::from([(String::new(), 0)]) }
     }
 
     /// Offset of a string; a NUL in it ends it.
@@ -64,12 +61,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Writer {
-            strings: Strings::new(),
-            types: Vec::new(),
-            last_id: 0,
-            shared: HashMap::new(),
-        }
+        Writer { strings: Strings::new(), types: Vec::new(), last_id: 0, shared: HashMap::new() }
     }
 
     fn record(&mut self, name: u32, info: u32, size_or_type: u32, body: &[u32]) -> u32 {
@@ -94,12 +86,7 @@ impl Writer {
 
     pub(super) fn int(&mut self, name: &str, size: u32, signed: bool, bool: bool) -> u32 {
         let encoding = u32::from(signed) << 24 | u32::from(bool) << 26;
-        self.shared(
-            name,
-            info(Kind::Int, 0, false),
-            size,
-            &[encoding | (8 * size)],
-        )
+        self.shared(name, info(Kind::Int, 0, false), size, &[encoding | (8 * size)])
     }
 
     pub(super) fn float(&mut self, name: &str, size: u32) -> u32 {
@@ -127,22 +114,12 @@ impl Writer {
         self.shared(name, info(Kind::Typedef, 0, false), ty, &[])
     }
 
-    pub(super) fn composite(
-        &mut self,
-        name: &str,
-        union: bool,
-        size: u32,
-        members: &[MemberRecord<'_>],
-    ) -> u32 {
+    pub(super) fn composite(&mut self, name: &str, union: bool, size: u32, members: &[MemberRecord<'_>]) -> u32 {
         let bit_fields = members.iter().any(|m| m.bit_width != 0);
         let mut body = Vec::with_capacity(3 * members.len());
         for member in members {
             // With the kind flag the top byte is the width, and offsets have 24 bits.
-            let width = if bit_fields {
-                member.bit_width << 24
-            } else {
-                0
-            };
+            let width = if bit_fields { member.bit_width << 24 } else { 0 };
             let name = self.strings.add(member.name);
             body.extend([name, member.ty, width | member.bit_offset]);
         }
@@ -151,13 +128,7 @@ impl Writer {
         self.record(name, info(kind, members.len(), bit_fields), size, &body)
     }
 
-    pub(super) fn enumeration(
-        &mut self,
-        name: &str,
-        size: u32,
-        signed: bool,
-        values: &[(&str, i64)],
-    ) -> u32 {
+    pub(super) fn enumeration(&mut self, name: &str, size: u32, signed: bool, values: &[(&str, i64)]) -> u32 {
         let wide = size > 4;
         let mut body = Vec::new();
         for &(name, value) in values {
@@ -182,12 +153,7 @@ impl Writer {
     pub(super) fn function(&mut self, name: &str, prototype: u32, linkage: Linkage) -> u32 {
         let name = self.strings.add(name);
         // A function's linkage takes the place of the number of members.
-        self.record(
-            name,
-            info(Kind::Func, linkage as usize, false),
-            prototype,
-            &[],
-        )
+        self.record(name, info(Kind::Func, linkage as usize, false), prototype, &[])
     }
 
     pub(super) fn variable(&mut self, name: &str, ty: u32, linkage: Linkage) -> u32 {
@@ -197,17 +163,9 @@ impl Writer {
 
     /// A section of variables: (id, offset, size) each.
     pub(super) fn section(&mut self, name: &str, size: u32, variables: &[(u32, u32, u32)]) -> u32 {
-        let body: Vec<u32> = variables
-            .iter()
-            .flat_map(|&(id, offset, size)| [id, offset, size])
-            .collect();
+        let body: Vec<u32> = variables.iter().flat_map(|&(id, offset, size)| [id, offset, size]).collect();
         let name = self.strings.add(name);
-        self.record(
-            name,
-            info(Kind::Datasec, variables.len(), false),
-            size,
-            &body,
-        )
+        self.record(name, info(Kind::Datasec, variables.len(), false), size, &body)
     }
 
     /// The bytes of `.BTF`.

@@ -82,13 +82,7 @@ pub const TYPEDEFS: &[(&str, &str)] = &[
 /// The integer type with this canonical name.
 fn named(name: &str) -> Option<CInt> {
     let &(name, size, signed) = INTEGERS.iter().find(|row| row.0 == name)?;
-    Some(CInt {
-        name: Rc::from(name),
-        size,
-        signed,
-        is_char: name.ends_with("char"),
-        is_bool: name == "bool",
-    })
+    Some(CInt { name: Rc::from(name), size, signed, is_char: name.ends_with("char"), is_bool: name == "bool" })
 }
 
 /// The integer type that a combination of C's type words means.
@@ -162,14 +156,7 @@ mod tests {
         ] {
             assert_eq!(name(spelling).as_deref(), Some(canonical), "{spelling}");
         }
-        for bad in [
-            "",
-            "long long long",
-            "unsigned bool",
-            "char int",
-            "foo",
-            "long short",
-        ] {
+        for bad in ["", "long long long", "unsigned bool", "char int", "foo", "long short"] {
             assert_eq!(name(bad), None, "{bad}");
         }
     }

@@ -103,20 +103,10 @@ impl TypeStore {
                 });
             }
         }
-        Ok(Composite {
-            name,
-            union: layout.union,
-            size: (round_up(cursor.end, cursor.align) / 8) as u32,
-            members,
-        })
+        Ok(Composite { name, union: layout.union, size: (round_up(cursor.end, cursor.align) / 8) as u32, members })
     }
 
-    fn place_field(
-        &self,
-        cursor: &mut Cursor,
-        i: usize,
-        field: &FieldDecl,
-    ) -> Result<u64, LayoutError> {
+    fn place_field(&self, cursor: &mut Cursor, i: usize, field: &FieldDecl) -> Result<u64, LayoutError> {
         let size = self.size_of(field.ty).ok_or(LayoutError::Incomplete(i))?;
         let bits = size.checked_mul(8).filter(|&b| b <= MAX_BITS);
         let bits = bits.ok_or(LayoutError::TooLarge(i))?;
@@ -168,10 +158,7 @@ mod tests {
 
     fn offsets(fields: &[(&str, &str, Option<u32>)], layout: &Layout) -> (Vec<u32>, u32) {
         let store = TypeStore::new(BtfSources::none());
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|&(n, t, w)| field(&store, n, t, w))
-            .collect();
+        let fields: Vec<_> = fields.iter().map(|&(n, t, w)| field(&store, n, t, w)).collect();
         let c = store.lay_out(None, &fields, layout).expect("a layout");
         (c.members.iter().map(|m| m.bit_offset).collect(), c.size)
     }
@@ -181,15 +168,9 @@ mod tests {
         let fields = [("a", "char", None), ("b", "u64", None), ("c", "u16", None)];
         let plain = Layout::default();
         assert_eq!(offsets(&fields, &plain), (vec![0, 64, 128], 24));
-        let packed = Layout {
-            packed: true,
-            ..Layout::default()
-        };
+        let packed = Layout { packed: true, ..Layout::default() };
         assert_eq!(offsets(&fields, &packed), (vec![0, 8, 72], 11));
-        let union = Layout {
-            union: true,
-            ..Layout::default()
-        };
+        let union = Layout { union: true, ..Layout::default() };
         assert_eq!(offsets(&fields, &union), (vec![0, 0, 0], 8));
     }
 
@@ -202,31 +183,16 @@ mod tests {
             ("", "u32", Some(0)),
             ("d", "u32", Some(1)),
         ];
-        assert_eq!(
-            offsets(&fields, &Layout::default()),
-            (vec![0, 32, 64, 96], 16)
-        );
+        assert_eq!(offsets(&fields, &Layout::default()), (vec![0, 32, 64, 96], 16));
     }
 
     #[test]
     fn bad_members_are_named() {
         let store = TypeStore::new(BtfSources::none());
-        let void = FieldDecl {
-            name: Some("v".into()),
-            ty: CTypeId::VOID,
-            bit_width: None,
-            align: None,
-            packed: false,
-        };
+        let void = FieldDecl { name: Some("v".into()), ty: CTypeId::VOID, bit_width: None, align: None, packed: false };
         let wide = field(&store, "w", "u8", Some(9));
         let plain = Layout::default();
-        assert_eq!(
-            store.lay_out(None, &[void], &plain),
-            Err(LayoutError::Incomplete(0))
-        );
-        assert_eq!(
-            store.lay_out(None, &[wide], &plain),
-            Err(LayoutError::BadBitField(0))
-        );
+        assert_eq!(store.lay_out(None, &[void], &plain), Err(LayoutError::Incomplete(0)));
+        assert_eq!(store.lay_out(None, &[wide], &plain), Err(LayoutError::BadBitField(0)));
     }
 }

@@ -10,10 +10,7 @@
 use std::rc::Rc;
 
 use super::store::MAX_CHAIN;
-use super::{
-    CKind, CType, CTypeId, Composite, FieldPath, Member, Origin, Signature, TypeStore, builtin,
-    suggest,
-};
+use super::{CKind, CType, CTypeId, Composite, FieldPath, Member, Origin, Signature, TypeStore, builtin, suggest};
 use crate::btf::Kind;
 use crate::btf::reference::NameClass;
 use crate::btf::source::Found;
@@ -50,11 +47,8 @@ impl TagKind {
 }
 
 /// Kinds that a type name can have.
-const TYPE_NAMES: u32 = Kind::Struct.bit()
-    | Kind::Union.bit()
-    | Kind::Enum.bit()
-    | Kind::Enum64.bit()
-    | Kind::Typedef.bit();
+const TYPE_NAMES: u32 =
+    Kind::Struct.bit() | Kind::Union.bit() | Kind::Enum.bit() | Kind::Enum64.bit() | Kind::Typedef.bit();
 
 /// A function of the kernel or of a module.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,10 +100,7 @@ impl TypeStore {
         // Added once, under a name space of its own: the script may still define it.
         let known = self.inner.typedefs.borrow().get(row.0).copied();
         Some(known.unwrap_or_else(|| {
-            let id = self.add_script(CKind::Typedef {
-                name: row.0.into(),
-                target,
-            });
+            let id = self.add_script(CKind::Typedef { name: row.0.into(), target });
             self.inner.typedefs.borrow_mut().insert(row.0, id);
             id
         }))
@@ -159,11 +150,7 @@ impl TypeStore {
             Some(module) => sources.module(module).find_map(hit),
             None => sources.candidates(NameClass::Function, name).find_map(hit),
         }?;
-        Some(KernelFunction {
-            name: name.into(),
-            ty: self.kernel_id(&found, id),
-            module: found.module,
-        })
+        Some(KernelFunction { name: name.into(), ty: self.kernel_id(&found, id), module: found.module })
     }
 
     /// The parameters and return type of a function type, through typedefs and
@@ -201,11 +188,7 @@ impl TypeStore {
             match &self.get(id).kind {
                 CKind::Typedef { target, .. } => id = *target,
                 CKind::Forward { name, union } => {
-                    let tag = if *union {
-                        TagKind::Union
-                    } else {
-                        TagKind::Struct
-                    };
+                    let tag = if *union { TagKind::Union } else { TagKind::Struct };
                     return self.find_tag(name, tag).unwrap_or(id);
                 }
                 _ => return id,
@@ -225,9 +208,7 @@ impl TypeStore {
         let ty = self.resolved(id);
         match ty.kind {
             CKind::Array { elem, .. } => self.is_kernel_at(elem, 0),
-            CKind::Composite(_) | CKind::Enum(_) | CKind::Forward { .. } => {
-                ty.origin == Origin::Kernel
-            }
+            CKind::Composite(_) | CKind::Enum(_) | CKind::Forward { .. } => ty.origin == Origin::Kernel,
             _ => false,
         }
     }
@@ -258,10 +239,7 @@ impl TypeStore {
                     id = *elem;
                     continue;
                 }
-                CKind::Void
-                | CKind::Typedef { .. }
-                | CKind::Forward { .. }
-                | CKind::Function(_) => {
+                CKind::Void | CKind::Typedef { .. } | CKind::Forward { .. } | CKind::Function(_) => {
                     return None;
                 }
             };
@@ -284,12 +262,9 @@ impl TypeStore {
             CKind::Pointer(_) => 8,
             CKind::Enum(e) => e.size.max(1),
             CKind::Array { elem, .. } if depth < MAX_CHAIN => self.align_at(*elem, depth + 1),
-            CKind::Composite(c) if depth < MAX_CHAIN => c
-                .members
-                .iter()
-                .map(|m| self.align_at(m.ty, depth + 1))
-                .max()
-                .unwrap_or(1),
+            CKind::Composite(c) if depth < MAX_CHAIN => {
+                c.members.iter().map(|m| self.align_at(m.ty, depth + 1)).max().unwrap_or(1)
+            }
             _ => 1,
         }
     }
@@ -317,17 +292,12 @@ impl TypeStore {
         if depth >= MAX_CHAIN {
             return None;
         }
-        composite
-            .members
-            .iter()
-            .enumerate()
-            .filter(|(_, m)| m.name.is_none())
-            .find_map(|(i, m)| {
-                let mut path = self.field_at(m.ty, name, depth + 1)?;
-                path.indices.insert(0, i as u32);
-                path.bit_offset += m.bit_offset;
-                Some(path)
-            })
+        composite.members.iter().enumerate().filter(|(_, m)| m.name.is_none()).find_map(|(i, m)| {
+            let mut path = self.field_at(m.ty, name, depth + 1)?;
+            path.indices.insert(0, i as u32);
+            path.bit_offset += m.bit_offset;
+            Some(path)
+        })
     }
 
     /// Names of all members, those of anonymous members included.
@@ -360,11 +330,7 @@ impl TypeStore {
         let own = self.script_names();
         let builtin = builtin::TYPEDEFS.iter().map(|row| row.0);
         let near = suggest::nearest(name, own.iter().map(|n| &**n).chain(builtin));
-        near.map(str::to_owned).or_else(|| {
-            self.inner
-                .sources
-                .similar(NameClass::Type, TYPE_NAMES, name)
-        })
+        near.map(str::to_owned).or_else(|| self.inner.sources.similar(NameClass::Type, TYPE_NAMES, name))
     }
 
     /// The kernel function whose name is nearest to a misspelt one.

@@ -47,10 +47,7 @@ pub struct TypeStore {
 impl TypeStore {
     /// A store whose kernel types come from `sources`.
     pub fn new(sources: BtfSources) -> Self {
-        TypeStore {
-            inner: store::Inner::new(sources),
-            names: script::Names::default(),
-        }
+        TypeStore { inner: store::Inner::new(sources), names: script::Names::default() }
     }
 
     /// Where the kernel types come from.

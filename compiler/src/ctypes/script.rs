@@ -44,10 +44,7 @@ impl TypeStore {
             };
         }
         let name: Rc<str> = name.into();
-        let id = self.add_script(CKind::Forward {
-            name: name.clone(),
-            union,
-        });
+        let id = self.add_script(CKind::Forward { name: name.clone(), union });
         self.names.tags.borrow_mut().insert(name, id);
         Ok(id)
     }
@@ -81,10 +78,7 @@ impl TypeStore {
     fn complete(&self, id: CTypeId, kind: CKind) {
         let mut script = self.inner.script.borrow_mut();
         if let Some(slot) = script.get_mut(id.0 as usize) {
-            *slot = Rc::new(CType {
-                kind,
-                origin: Origin::Script,
-            });
+            *slot = Rc::new(CType { kind, origin: Origin::Script });
         }
     }
 
@@ -127,10 +121,7 @@ impl TypeStore {
             };
         }
         let name: Rc<str> = name.into();
-        let id = self.add_script(CKind::Typedef {
-            name: name.clone(),
-            target,
-        });
+        let id = self.add_script(CKind::Typedef { name: name.clone(), target });
         self.names.typedefs.borrow_mut().insert(name, id);
         Ok(id)
     }
@@ -163,8 +154,5 @@ impl TypeStore {
 }
 
 fn redefinition(name: &str, previous: CTypeId) -> Redefinition {
-    Redefinition {
-        name: name.into(),
-        previous,
-    }
+    Redefinition { name: name.into(), previous }
 }

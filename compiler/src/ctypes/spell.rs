@@ -22,13 +22,8 @@ impl TypeStore {
         }
         let base = match &self.get(id).kind {
             CKind::Pointer(to) => {
-                let suffixed =
-                    matches!(self.get(*to).kind, CKind::Array { .. } | CKind::Function(_));
-                let inner = if suffixed {
-                    format!("(*{inner})")
-                } else {
-                    format!("*{inner}")
-                };
+                let suffixed = matches!(self.get(*to).kind, CKind::Array { .. } | CKind::Function(_));
+                let inner = if suffixed { format!("(*{inner})") } else { format!("*{inner}") };
                 return self.declare(*to, inner, depth + 1);
             }
             CKind::Array { elem, len } => {

@@ -11,9 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::{
-    CEnum, CInt, CKind, CType, CTypeId, Composite, Member, Origin, Signature, TypeStore, builtin,
-};
+use super::{CEnum, CInt, CKind, CType, CTypeId, Composite, Member, Origin, Signature, TypeStore, builtin};
 use crate::btf::raw::enumerator_words;
 use crate::btf::source::Found;
 use crate::btf::{Btf, BtfSources, Kind, Record};
@@ -52,10 +50,7 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn new(sources: BtfSources) -> Self {
-        let void = CType {
-            kind: CKind::Void,
-            origin: Origin::Script,
-        };
+        let void = CType { kind: CKind::Void, origin: Origin::Script };
         Inner {
             script: RefCell::new(vec![Rc::new(void)]),
             derived: RefCell::default(),
@@ -104,10 +99,7 @@ impl TypeStore {
             Some((found, btf_id)) => self.decode(&found, btf_id),
             None => CKind::Void,
         };
-        let decoded = Rc::new(CType {
-            kind,
-            origin: Origin::Kernel,
-        });
+        let decoded = Rc::new(CType { kind, origin: Origin::Kernel });
         self.inner.decodes.set(self.inner.decodes.get() + 1);
         self.inner.decoded.borrow_mut().insert(id, decoded.clone());
         decoded
@@ -137,10 +129,7 @@ impl TypeStore {
     }
 
     pub(super) fn add_script(&self, kind: CKind) -> CTypeId {
-        self.add(CType {
-            kind,
-            origin: Origin::Script,
-        })
+        self.add(CType { kind, origin: Origin::Script })
     }
 
     /// `T *`.
@@ -189,10 +178,7 @@ impl TypeStore {
         if btf_id < first
             && let Some(base) = found.btf.base()
         {
-            let base = Found {
-                module: None,
-                btf: base.clone(),
-            };
+            let base = Found { module: None, btf: base.clone() };
             return self.number(&base, btf_id);
         }
         let local = btf_id - first;
@@ -210,26 +196,14 @@ impl TypeStore {
         let reference = |id: u32| self.kernel_id(found, id);
         match record.kind {
             Kind::Ptr => CKind::Pointer(reference(record.size_or_type)),
-            Kind::Array => CKind::Array {
-                elem: reference(record.word(0)),
-                len: record.word(2),
-            },
+            Kind::Array => CKind::Array { elem: reference(record.word(0)), len: record.word(2) },
             Kind::Struct | Kind::Union => self.decode_composite(found, &record),
             Kind::Enum | Kind::Enum64 => CKind::Enum(decode_enum(btf, &record)),
-            Kind::Fwd => CKind::Forward {
-                name: name(),
-                union: record.kflag,
-            },
-            Kind::Typedef => CKind::Typedef {
-                name: name(),
-                target: reference(record.size_or_type),
-            },
+            Kind::Fwd => CKind::Forward { name: name(), union: record.kflag },
+            Kind::Typedef => CKind::Typedef { name: name(), target: reference(record.size_or_type) },
             Kind::Func => self.decode(found, record.size_or_type),
             Kind::FuncProto => CKind::Function(self.decode_signature(found, &record)),
-            Kind::Float => CKind::Float {
-                name: name(),
-                size: record.size_or_type,
-            },
+            Kind::Float => CKind::Float { name: name(), size: record.size_or_type },
             _ => CKind::Void,
         }
     }
@@ -272,10 +246,7 @@ impl TypeStore {
         }
         Signature {
             ret: self.kernel_id(found, record.size_or_type),
-            params: params
-                .into_iter()
-                .map(|(name, ty)| (name, self.kernel_id(found, ty)))
-                .collect(),
+            params: params.into_iter().map(|(name, ty)| (name, self.kernel_id(found, ty))).collect(),
             variadic,
         }
     }
@@ -294,11 +265,7 @@ fn old_bit_field(btf: &Btf, ty: u32, offset: u32) -> (u32, u8) {
     }
     let encoding = record.word(0);
     let (bits, shift) = (encoding & 0xff, encoding >> 16 & 0xff);
-    if bits == record.size_or_type.saturating_mul(8) {
-        (offset, 0)
-    } else {
-        (offset + shift, bits as u8)
-    }
+    if bits == record.size_or_type.saturating_mul(8) { (offset, 0) } else { (offset + shift, bits as u8) }
 }
 
 /// Integers of BTF under their C spelling; unusual ones keep their own.
@@ -335,10 +302,5 @@ fn decode_enum(btf: &Btf, record: &Record<'_>) -> CEnum {
             (Rc::from(btf.string(record.word(words * i))), value)
         })
         .collect();
-    CEnum {
-        name: optional(btf.string(record.name)),
-        size: record.size_or_type,
-        signed: record.kflag,
-        values,
-    }
+    CEnum { name: optional(btf.string(record.name)), size: record.size_or_type, signed: record.kflag, values }
 }

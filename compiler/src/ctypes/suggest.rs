@@ -28,9 +28,7 @@ fn distance(a: &[u8], b: &[u8], limit: usize) -> usize {
         current[0] = i;
         for j in 1..=b.len() {
             let same = usize::from(a[i - 1] != b[j - 1]);
-            let mut cost = (previous[j - 1] + same)
-                .min(previous[j] + 1)
-                .min(current[j - 1] + 1);
+            let mut cost = (previous[j - 1] + same).min(previous[j] + 1).min(current[j - 1] + 1);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 cost = cost.min(before[j - 2] + 1);
             }

@@ -1,0 +1,447 @@
+//! Emission: allocated machine code to BPF instructions.
+//!
+//! Blocks that only jump are bypassed, conditions are inverted so that the next
+//! block is fallen into, jumps to a lone `exit` become that `exit`. Jump
+//! distances are 16 bits; `gotol` came only with kernel 6.6, so a function in
+//! which one does not suffice is refused.
+
+use cranelift_codegen::ir::StackSlot;
+use regalloc2::{Allocation, Edit, Inst, InstOrEdit, Output};
+
+use crate::clif::{Symbol, SymbolId, SymbolTable, Width};
+
+use super::frame::Frame;
+use super::insn::{self, AluOp, CALL, EXIT, Insn, JA, JmpOp, PSEUDO_CALL};
+use super::regalloc;
+use super::vcode::{Base, Mem, Op, Src, Target, Test, VCode};
+use super::{Code, Error, Line, Reloc};
+
+/// How a block ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Exit,
+    Jump(usize),
+    /// Condition, target if it holds, target if not.
+    Branch(Jump, usize, usize),
+}
+
+/// A conditional jump without its distance.
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    op: JmpOp,
+    wide: bool,
+    left: u8,
+    right: Right,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Right {
+    Reg(u8),
+    Imm(i32),
+}
+
+impl Jump {
+    fn insn(self, off: i16) -> Insn {
+        match self.right {
+            Right::Reg(right) => Insn::jump_reg(self.op, self.wide, self.left, right, off),
+            Right::Imm(imm) => Insn::jump_imm(self.op, self.wide, self.left, imm, off),
+        }
+    }
+
+    fn negated(self) -> Jump {
+        Jump { op: self.op.negated(), ..self }
+    }
+}
+
+/// The code of a block before jumps have distances.
+#[derive(Debug)]
+struct Body {
+    insns: Vec<Insn>,
+    relocs: Vec<Reloc>,
+    lines: Vec<Line>,
+    end: End,
+    end_srcloc: u32,
+}
+
+/// Encodes a function. `frame` tells where slots and spills are.
+pub(super) fn emit(code: &VCode, output: &Output, frame: &Frame, symbols: &SymbolTable) -> Result<Code, Error> {
+    let bodies: Vec<Body> = regalloc::blocks(code)
+        .map(|block| {
+            let mut encoder = Encoder::new(frame, symbols);
+            for item in output.block_insts_and_edits(code, block) {
+                match item {
+                    InstOrEdit::Inst(inst) => encoder.inst(code, inst, output.inst_allocs(inst)),
+                    InstOrEdit::Edit(Edit::Move { from, to }) => encoder.move_value(*from, *to),
+                }
+            }
+            let succs = code.blocks[block.index()].succs.iter().map(|succ| succ.index()).collect();
+            encoder.finish(succs)
+        })
+        .collect();
+    layout(bodies, frame.size())
+}
+
+/// Encodes the instructions of one block.
+struct Encoder<'a> {
+    frame: &'a Frame,
+    symbols: &'a SymbolTable,
+    insns: Vec<Insn>,
+    relocs: Vec<Reloc>,
+    lines: Vec<Line>,
+    branch: Option<Jump>,
+    returns: bool,
+    srcloc: u32,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(frame: &'a Frame, symbols: &'a SymbolTable) -> Encoder<'a> {
+        Encoder {
+            frame,
+            symbols,
+            insns: Vec::new(),
+            relocs: Vec::new(),
+            lines: Vec::new(),
+            branch: None,
+            returns: false,
+            srcloc: u32::MAX,
+        }
+    }
+
+    fn finish(self, succs: Vec<usize>) -> Body {
+        let end = match (self.branch, succs[..].first(), succs[..].get(1)) {
+            _ if self.returns => End::Exit,
+            (Some(jump), Some(&yes), Some(&no)) => End::Branch(jump, yes, no),
+            (_, Some(&target), _) => End::Jump(target),
+            _ => unreachable!("a block without successors returns"),
+        };
+        Body { insns: self.insns, relocs: self.relocs, lines: self.lines, end, end_srcloc: self.srcloc }
+    }
+
+    fn push(&mut self, insn: Insn) {
+        self.insns.push(insn);
+    }
+
+    fn relocate(&mut self, symbol: SymbolId) {
+        self.relocs.push(Reloc { insn: self.insns.len(), symbol });
+    }
+
+    /// A move between registers and spill slots.
+    fn move_value(&mut self, from: Allocation, to: Allocation) {
+        match (place(from), place(to)) {
+            (Place::Reg(from), Place::Reg(to)) => self.move_reg(to, from),
+            (Place::Reg(from), Place::Spill(to)) => {
+                let offset = self.frame.spill(to) as i16;
+                self.push(Insn::store_reg(size(Width::W64), insn::FP, offset, from));
+            }
+            (Place::Spill(from), Place::Reg(to)) => {
+                let offset = self.frame.spill(from) as i16;
+                self.push(Insn::load(size(Width::W64), to, insn::FP, offset));
+            }
+            (Place::Spill(_), Place::Spill(_)) => {
+                unreachable!("the allocator moves between stack slots through a register")
+            }
+        }
+    }
+
+    fn move_reg(&mut self, to: u8, from: u8) {
+        if to != from {
+            self.push(Insn::alu_reg(AluOp::Mov, true, to, from));
+        }
+    }
+
+    fn inst(&mut self, code: &VCode, inst: Inst, allocs: &[Allocation]) {
+        let vinst = &code.insts[inst.index()];
+        let regs: Vec<u8> = allocs.iter().map(|&alloc| register(alloc)).collect();
+        if vinst.srcloc != u32::MAX && vinst.srcloc != self.srcloc {
+            self.srcloc = vinst.srcloc;
+            self.lines.push(Line { insn: self.insns.len(), srcloc: vinst.srcloc });
+        }
+        self.op(vinst.op, &regs);
+    }
+
+    fn op(&mut self, op: Op, regs: &[u8]) {
+        match op {
+            Op::Params | Op::Copy | Op::Jump => {}
+            Op::Move => self.move_reg(regs[0], regs[1]),
+            Op::Const(value) => self.constant(regs[0], value),
+            Op::Symbol(symbol) => self.symbol(regs[0], symbol),
+            Op::SlotAddr(slot, offset) => self.slot_address(regs[0], slot, offset),
+            Op::Mov32 => self.push(Insn::alu_reg(AluOp::Mov, false, regs[0], regs[1])),
+            Op::Alu { op, wide, rhs } => self.alu(op, wide, rhs, regs),
+            Op::Neg { wide } => self.push(Insn::alu_imm(AluOp::Neg, wide, regs[0], 0)),
+            Op::Swap { bits } => self.push(Insn::to_big_endian(regs[0], bits as i32)),
+            Op::Load(mem) => {
+                let (base, offset, _) = self.address(mem, &regs[1..]);
+                self.push(Insn::load(size(mem.width), regs[0], base, offset));
+            }
+            Op::Store(mem, src) => self.store(mem, src, regs),
+            Op::Atomic(mem, op) => self.atomic(mem, op as i32, regs),
+            Op::AtomicFetch(mem, code) => self.atomic(mem, code, &regs[1..]),
+            Op::CompareExchange(mem) => {
+                let (base, offset, rest) = self.address(mem, &regs[1..]);
+                let code = insn::ATOMIC_CMPXCHG;
+                self.push(Insn::atomic(size(mem.width), base, offset, rest[1], code));
+            }
+            Op::Call(target) => self.call(target),
+            Op::Select { test, wide, then } => self.select(test, wide, then, regs),
+            Op::Branch(test) => self.branch = Some(jump(test, regs).0),
+            Op::Return => self.returns = true,
+        }
+    }
+
+    /// A 64-bit constant in the shortest form.
+    fn constant(&mut self, dst: u8, value: i64) {
+        match (i32::try_from(value), u32::try_from(value)) {
+            (Ok(imm), _) => self.push(Insn::alu_imm(AluOp::Mov, true, dst, imm)),
+            (_, Ok(imm)) => self.push(Insn::alu_imm(AluOp::Mov, false, dst, imm as i32)),
+            _ => self.insns.extend(Insn::load_imm64(dst, value as u64)),
+        }
+    }
+
+    fn symbol(&mut self, dst: u8, symbol: SymbolId) {
+        self.relocate(symbol);
+        let value = match self.symbols.get(symbol) {
+            Some(Symbol::Core { local, wide: false, .. } | Symbol::Ctx { local, .. }) => {
+                if let Ok(imm) = i32::try_from(local) {
+                    return self.push(Insn::alu_imm(AluOp::Mov, true, dst, imm));
+                }
+                local
+            }
+            Some(Symbol::Core { local, .. }) => local,
+            Some(Symbol::Rodata(offset)) => u64::from(offset),
+            _ => 0,
+        };
+        self.insns.extend(Insn::load_imm64(dst, value));
+    }
+
+    fn slot_address(&mut self, dst: u8, slot: StackSlot, offset: i32) {
+        self.push(Insn::alu_reg(AluOp::Mov, true, dst, insn::FP));
+        let offset = self.frame.slot(slot, offset);
+        self.push(Insn::alu_imm(AluOp::Add, true, dst, offset));
+    }
+
+    fn alu(&mut self, op: AluOp, wide: bool, rhs: Src, regs: &[u8]) {
+        match rhs {
+            Src::Reg => self.push(Insn::alu_reg(op, wide, regs[0], regs[2])),
+            Src::Imm(imm) => self.push(Insn::alu_imm(op, wide, regs[0], imm)),
+            Src::Symbol(symbol, imm) => {
+                self.relocate(symbol);
+                self.push(Insn::alu_imm(op, wide, regs[0], imm));
+            }
+        }
+    }
+
+    /// Base register, offset, and the operands after the base.
+    fn address<'r>(&mut self, mem: Mem, regs: &'r [u8]) -> (u8, i16, &'r [u8]) {
+        let (base, offset, rest) = match mem.base {
+            Base::Reg => (regs[0], mem.offset, &regs[1..]),
+            Base::Slot(slot) => (insn::FP, self.frame.slot(slot, mem.offset), regs),
+        };
+        if let Some(symbol) = mem.symbol {
+            self.relocate(symbol);
+        }
+        (base, offset as i16, rest)
+    }
+
+    fn store(&mut self, mem: Mem, src: Src, regs: &[u8]) {
+        let (base, offset, rest) = self.address(mem, regs);
+        match src {
+            Src::Reg => self.push(Insn::store_reg(size(mem.width), base, offset, rest[0])),
+            Src::Imm(imm) | Src::Symbol(_, imm) => {
+                self.push(Insn::store_imm(size(mem.width), base, offset, imm));
+            }
+        }
+    }
+
+    fn atomic(&mut self, mem: Mem, code: i32, regs: &[u8]) {
+        let (base, offset, rest) = self.address(mem, regs);
+        self.push(Insn::atomic(size(mem.width), base, offset, rest[0], code));
+    }
+
+    fn call(&mut self, target: Target) {
+        let mut call = Insn { opcode: CALL, ..Insn::default() };
+        match target {
+            Target::Helper(id) => call.imm = id as i32,
+            Target::Symbol(symbol) => {
+                self.relocate(symbol);
+                call.src = PSEUDO_CALL;
+                call.imm = -1;
+            }
+        }
+        self.push(call);
+    }
+
+    /// Skips the move to the result, which holds `otherwise`, unless the test
+    /// holds.
+    fn select(&mut self, test: Test, wide: bool, then: Src, regs: &[u8]) {
+        let (jump, rest) = jump(test, &regs[2..]);
+        self.push(jump.negated().insn(1));
+        match then {
+            Src::Reg => self.push(Insn::alu_reg(AluOp::Mov, true, regs[0], rest[0])),
+            Src::Imm(imm) | Src::Symbol(_, imm) => {
+                self.push(Insn::alu_imm(AluOp::Mov, wide, regs[0], imm));
+            }
+        }
+    }
+}
+
+/// The jump for a test whose operands start `regs`, and the other operands.
+fn jump(test: Test, regs: &[u8]) -> (Jump, &[u8]) {
+    let (right, rest) = match test.rhs {
+        Src::Reg => (Right::Reg(regs[1]), &regs[2..]),
+        Src::Imm(imm) | Src::Symbol(_, imm) => (Right::Imm(imm), &regs[1..]),
+    };
+    (Jump { op: test.op, wide: test.wide, left: regs[0], right }, rest)
+}
+
+enum Place {
+    Reg(u8),
+    Spill(usize),
+}
+
+fn place(alloc: Allocation) -> Place {
+    match (alloc.as_reg(), alloc.as_stack()) {
+        (Some(reg), _) => Place::Reg(reg.hw_enc() as u8),
+        (None, Some(slot)) => Place::Spill(slot.index()),
+        (None, None) => unreachable!("every operand has a place after allocation"),
+    }
+}
+
+fn register(alloc: Allocation) -> u8 {
+    match place(alloc) {
+        Place::Reg(reg) => reg,
+        Place::Spill(_) => unreachable!("every operand of ours is constrained to a register"),
+    }
+}
+
+/// The size field of a memory access.
+fn size(width: Width) -> u8 {
+    match width {
+        Width::W32 => 0x00,
+        Width::W16 => 0x08,
+        Width::W8 => 0x10,
+        Width::W64 => 0x18,
+    }
+}
+
+/// Puts the blocks one after the other and fills in the jumps.
+fn layout(mut bodies: Vec<Body>, stack: u32) -> Result<Code, Error> {
+    thread_jumps(&mut bodies);
+    let order = reachable(&bodies);
+    let mut code = Code { stack, ..Code::default() };
+    let mut start = vec![0; bodies.len()];
+    // Position of each jump with the block it goes to.
+    let mut jumps: Vec<(usize, usize)> = Vec::new();
+    let mut srcloc = u32::MAX;
+    for (at, &block) in order.iter().enumerate() {
+        let next = order.get(at + 1).copied();
+        let body = &bodies[block];
+        let base = code.insns.len();
+        start[block] = base;
+        code.insns.extend_from_slice(&body.insns);
+        code.relocs.extend(body.relocs.iter().map(|&reloc| Reloc { insn: base + reloc.insn, ..reloc }));
+        for line in &body.lines {
+            push_line(&mut code.lines, &mut srcloc, base + line.insn, line.srcloc);
+        }
+        let end = code.insns.len();
+        emit_end(body, next, &bodies, &mut code.insns, &mut jumps);
+        if code.insns.len() > end {
+            push_line(&mut code.lines, &mut srcloc, end, body.end_srcloc);
+        }
+    }
+    // A line whose block came out empty must not stand behind the end.
+    code.lines.retain(|line| line.insn < code.insns.len());
+    for (insn, target) in jumps {
+        let distance = start[target] as i64 - insn as i64 - 1;
+        code.insns[insn].off = i16::try_from(distance)
+            .map_err(|_| Error::TooLarge { function: String::new(), insns: code.insns.len() })?;
+    }
+    Ok(code)
+}
+
+/// Records that `srcloc` starts at `insn`, unless it holds already.
+fn push_line(lines: &mut Vec<Line>, current: &mut u32, insn: usize, srcloc: u32) {
+    if srcloc == u32::MAX || srcloc == *current {
+        return;
+    }
+    *current = srcloc;
+    match lines.last_mut() {
+        Some(last) if last.insn == insn => last.srcloc = srcloc,
+        _ => lines.push(Line { insn, srcloc }),
+    }
+}
+
+/// Makes every jump to a block that only jumps go to the final target.
+fn thread_jumps(bodies: &mut [Body]) {
+    let finals: Vec<usize> = (0..bodies.len()).map(|block| final_target(bodies, block)).collect();
+    for body in bodies {
+        body.end = match body.end {
+            End::Exit => End::Exit,
+            End::Jump(target) => End::Jump(finals[target]),
+            End::Branch(jump, yes, no) => match (finals[yes], finals[no]) {
+                (yes, no) if yes == no => End::Jump(yes),
+                (yes, no) => End::Branch(jump, yes, no),
+            },
+        };
+    }
+}
+
+fn final_target(bodies: &[Body], mut block: usize) -> usize {
+    // An empty loop would go round for ever; no chain is longer than this.
+    for _ in 0..bodies.len() {
+        match bodies[block].end {
+            End::Jump(target) if bodies[block].insns.is_empty() => block = target,
+            _ => break,
+        }
+    }
+    block
+}
+
+/// The blocks that can run, in their order.
+fn reachable(bodies: &[Body]) -> Vec<usize> {
+    let mut seen = vec![false; bodies.len()];
+    let mut work = vec![0];
+    while let Some(block) = work.pop() {
+        if std::mem::replace(&mut seen[block], true) {
+            continue;
+        }
+        match bodies[block].end {
+            End::Exit => {}
+            End::Jump(target) => work.push(target),
+            End::Branch(_, yes, no) => work.extend([yes, no]),
+        }
+    }
+    (0..bodies.len()).filter(|&block| seen[block]).collect()
+}
+
+fn emit_end(body: &Body, next: Option<usize>, bodies: &[Body], insns: &mut Vec<Insn>, jumps: &mut Vec<(usize, usize)>) {
+    match body.end {
+        End::Exit => insns.push(Insn { opcode: EXIT, ..Insn::default() }),
+        End::Jump(target) => emit_goto(target, next, bodies, insns, jumps),
+        End::Branch(jump, yes, no) => {
+            let (jump, target, other) = if next == Some(yes) { (jump.negated(), no, yes) } else { (jump, yes, no) };
+            jumps.push((insns.len(), target));
+            insns.push(jump.insn(0));
+            emit_goto(other, next, bodies, insns, jumps);
+        }
+    }
+}
+
+fn emit_goto(
+    target: usize,
+    next: Option<usize>,
+    bodies: &[Body],
+    insns: &mut Vec<Insn>,
+    jumps: &mut Vec<(usize, usize)>,
+) {
+    let exits = matches!(bodies[target].end, End::Exit) && bodies[target].insns.is_empty();
+    if next == Some(target) {
+        return;
+    }
+    if exits {
+        insns.push(Insn { opcode: EXIT, ..Insn::default() });
+    } else {
+        jumps.push((insns.len(), target));
+        insns.push(Insn { opcode: JA, ..Insn::default() });
+    }
+}
