@@ -9,11 +9,12 @@
 //! section for its offset, and the kept names for that, which takes a fraction of
 //! a millisecond for a whole kernel, where an index of its 100 000 names takes ten.
 //!
-//! Why not btf-rs: a build touches a few dozen of a kernel's 130 000 types. Its
-//! caching reader makes a value of each and a `HashMap` of their names, its
-//! mapping reader needs a file (the reference is decompressed memory). The
-//! numbers are in docs/architecture.md. Where a BTF is small (the
-//! object's own, see `encode`) btf-rs reads it, as a second opinion.
+//! Why not btf-rs: a build touches a few dozen of a kernel's 114 000 types. For
+//! those, its caching reader takes 136 ms and 40 MiB, as it makes a value of every
+//! type; its mapping reader takes 3.5 ms, and 2.6 ms per name, but wants a file,
+//! and the reference is memory. This one: 2 ms, and 0.03 ms per name. (CPU time,
+//! release build, btf-rs 2.0, Debian's 6.12.) btf-rs reads what `encode` writes,
+//! as a second opinion.
 
 use std::ops::Range;
 use std::rc::Rc;

@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub(super) sources: BtfSources,
     /// Kernel types by name and set of kinds, as far as they were asked for.
     pub(super) found: RefCell<HashMap<(String, u32), Option<CTypeId>>>,
+    /// Alignments computed so far.
+    pub(super) aligns: RefCell<HashMap<CTypeId, u32>>,
     /// Blobs in the order in which they were first used.
     blobs: RefCell<Vec<Found>>,
     decoded: RefCell<HashMap<CTypeId, Rc<CType>>>,
@@ -57,6 +59,7 @@ impl Inner {
             typedefs: RefCell::default(),
             sources,
             found: RefCell::default(),
+            aligns: RefCell::default(),
             blobs: RefCell::default(),
             decoded: RefCell::default(),
             decodes: Cell::new(0),
