@@ -383,5 +383,8 @@ fn try_vmlinux() {
     let mut claims = Claims { front: &front, text: "#include \"/tmp/cft/vmlinux.h\"\n".into(), count: 0 };
     claims.everything();
     eprintln!("{} claims", claims.count);
-    eprintln!("{:?}", complaints(&claims.text, Path::new("/tmp/cft/claims.c")).map(|t| t.chars().take(3000).collect::<String>()));
+    eprintln!(
+        "{:?}",
+        complaints(&claims.text, Path::new("/tmp/cft/claims.c")).map(|t| t.chars().take(3000).collect::<String>())
+    );
 }
