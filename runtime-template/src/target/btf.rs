@@ -5,7 +5,9 @@
 //! mapped file; only their offsets are kept (4 bytes each). Every access is
 //! bounds-checked: the file may come from the command line.
 
+use super::files::Mapped;
 use anyhow::{Context, Result, bail};
+use std::ops::Deref;
 use std::path::Path;
 
 const KIND_PTR: u32 = 2;
@@ -28,9 +30,25 @@ fn tail_size(kind: u32, n: u32) -> Option<u32> {
     })
 }
 
+/// The file: mapped where the kernel can (the memory is its own then), else read.
+enum Data {
+    Mapped(Mapped),
+    Read(Vec<u8>),
+}
+
+impl Deref for Data {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Data::Mapped(m) => m,
+            Data::Read(v) => v,
+        }
+    }
+}
+
 /// BTF of the kernel or, with `base`, of a module.
 pub struct Btf {
-    data: Vec<u8>,
+    data: Data,
     strings: usize,
     strings_len: usize,
     /// Offset of each type in `data`.
@@ -60,11 +78,16 @@ impl Btf {
     }
 
     fn open(path: &Path, base: Option<Box<Btf>>) -> Result<Btf> {
-        let data = std::fs::read(path).with_context(|| format!("cannot read BTF from {}", path.display()))?;
+        let data = match Mapped::open(&path.to_string_lossy()) {
+            Ok(mapped) => Data::Mapped(mapped),
+            Err(_) => {
+                Data::Read(std::fs::read(path).with_context(|| format!("cannot read BTF from {}", path.display()))?)
+            }
+        };
         Self::parse(data, base).with_context(|| format!("{} is no valid BTF", path.display()))
     }
 
-    fn parse(data: Vec<u8>, base: Option<Box<Btf>>) -> Result<Btf> {
+    fn parse(data: Data, base: Option<Box<Btf>>) -> Result<Btf> {
         let word =
             |at: usize| data.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).context("cut short");
         if data.get(..2) != Some(&[0x9f, 0xeb]) {
@@ -263,7 +286,7 @@ mod tests {
 
     #[test]
     fn arguments_and_enumerations() {
-        let btf = Btf::parse(sample(), None).unwrap();
+        let btf = Btf::parse(Data::Read(sample()), None).unwrap();
         assert_eq!(btf.argument("f", "second").unwrap(), Some(Argument { index: 1, count: 2 }));
         assert_eq!(btf.argument("f", "third").unwrap(), None);
         assert!(btf.argument("g", "first").is_err());
@@ -275,11 +298,11 @@ mod tests {
     fn damage_never_panics() {
         let good = sample();
         for at in 0..good.len() {
-            let _ = Btf::parse(good[..at].to_vec(), None);
+            let _ = Btf::parse(Data::Read(good[..at].to_vec()), None);
             for bit in 0..8 {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
-                if let Ok(btf) = Btf::parse(bad, None) {
+                if let Ok(btf) = Btf::parse(Data::Read(bad), None) {
                     let _ = (btf.argument("f", "second"), btf.enumeration("e"));
                 }
             }

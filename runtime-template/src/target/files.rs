@@ -88,7 +88,8 @@ pub fn shown(path: &str) -> &str {
     }
 }
 
-fn other_root(root: &str) -> bool {
+/// Is this directory another root than ours?
+pub fn other_root(root: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |p: &str| std::fs::metadata(p).map(|m| (m.dev(), m.ino())).ok();
     id(&format!("{root}/")).is_some_and(|theirs| Some(theirs) != id("/"))
