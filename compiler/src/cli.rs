@@ -351,13 +351,24 @@ fn request(args: &ScriptArgs, file: Option<&std::path::Path>) -> Result<Request>
         name,
         path,
         text,
-        include_dirs: args.include_dir.clone(),
+        include_dirs: include_dirs(args),
         includes: args.include.clone(),
         allow_unsafe: args.allow_unsafe,
         settings,
         btf: if args.btf.is_empty() { Btf::Reference } else { Btf::Files(args.btf.clone()) },
         unoptimized: false,
     })
+}
+
+/// `-I`, then the directories that C compilers take from the environment.
+fn include_dirs(args: &ScriptArgs) -> Vec<PathBuf> {
+    let mut dirs = args.include_dir.clone();
+    for name in ["CPATH", "C_INCLUDE_PATH"] {
+        if let Some(list) = std::env::var_os(name) {
+            dirs.extend(std::env::split_paths(&list).filter(|d| !d.as_os_str().is_empty()));
+        }
+    }
+    dirs
 }
 
 /// Text of a script; bytes that are no UTF-8 show up as such, and are refused by the grammar.

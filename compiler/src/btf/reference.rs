@@ -16,6 +16,7 @@ use super::pack::Pack;
 use super::tracepoint::{self, TracepointFormat};
 
 static BTF: &[u8] = include_bytes!("../../../stdlib/reference/data/btf.pack");
+static NAMES: &[u8] = include_bytes!("../../../stdlib/reference/data/names.pack");
 static TRACEPOINTS: &[u8] = include_bytes!("../../../stdlib/reference/data/tracepoints.pack");
 static CONSTANTS: &[u8] = include_bytes!("../../../stdlib/reference/data/constants.pack");
 
@@ -27,12 +28,34 @@ const HEADERS: &str = "/headers";
 /// The BTF of the reference kernel.
 pub struct ReferenceBtf {
     pack: Pack,
+    names: Pack,
+}
+
+/// What a name can name, in the tables of modules' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameClass {
+    /// Struct, union, enum or typedef.
+    Type,
+    /// Function.
+    Function,
+    /// Value of an enum.
+    Enumerator,
+}
+
+impl NameClass {
+    fn prefix(self) -> char {
+        match self {
+            NameClass::Type => 't',
+            NameClass::Function => 'f',
+            NameClass::Enumerator => 'e',
+        }
+    }
 }
 
 impl ReferenceBtf {
-    /// Opens it; reads the list of modules only.
+    /// Opens it; reads the tables of contents only.
     pub fn open() -> Result<Self> {
-        Ok(ReferenceBtf { pack: Pack::open(BTF)? })
+        Ok(ReferenceBtf { pack: Pack::open(BTF)?, names: Pack::open(NAMES)? })
     }
 
     /// The BTF of the kernel itself (`vmlinux`) or of a module.
@@ -46,6 +69,23 @@ impl ReferenceBtf {
         let mut names = self.pack.names();
         names.retain(|&name| name != "vmlinux");
         names
+    }
+
+    /// The first module that defines a name, found without reading modules.
+    pub fn module_with(&self, class: NameClass, name: &str) -> Option<String> {
+        let text = self.names_like(class, name);
+        let line = lines_of(&text, name).next()?;
+        line.split('\t').nth(1).map(str::to_owned)
+    }
+
+    /// Lines (name, tab, module) of modules' names with the same first letter.
+    pub fn names_like(&self, class: NameClass, name: &str) -> String {
+        let Some(first) = name.get(..1) else {
+            return String::new();
+        };
+        let entry = format!("{}/{first}", class.prefix());
+        let text = self.names.text(&entry);
+        text.ok().flatten().unwrap_or_default()
     }
 }
 

@@ -147,7 +147,7 @@ fn run(
     let facts = facts::ReferenceFacts::new(&reference, &types);
     let program = analyse(request, &tree.expanded, &types, &facts, diagnostics)?;
     if emit == Emit::Hir {
-        return Ok(format!("{program:#?}\n").into_bytes());
+        return Ok(crate::hir::print::dump(&program, &types).into_bytes());
     }
     let mut lowered =
         crate::lower::lower(&program, &types, sources, &X86_64).map_err(|errors| report(errors, diagnostics))?;

@@ -123,7 +123,8 @@ impl Fun<'_, '_, '_> {
         };
         let limit = match rest.first() {
             Some(length) => match constant(length) {
-                Some(n) if n >= u64::from(size) => None,
+                // What an explicit length cuts off is not missed.
+                Some(n) if n > u64::from(size) => None,
                 _ => Some(self.scalar(length)?),
             },
             None => None,

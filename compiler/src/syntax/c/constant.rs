@@ -115,7 +115,7 @@ const BINARY: &[(&str, u8)] = &[
 
 /// An error at a token.
 pub(super) fn fail<T>(message: impl Into<String>, token: &Token, label: impl Into<String>) -> Parsed<T> {
-    Err(Box::new(Diagnostic::error("E0220", message).at(token.span, label)))
+    Err(Box::new(Diagnostic::error("E0520", message).at(token.span, label)))
 }
 
 /// A whole expression, without commas and assignments.

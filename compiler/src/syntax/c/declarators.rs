@@ -56,7 +56,7 @@ impl Parser<'_, '_> {
         if let Some(bytes) = attributes.vector.take() {
             let size = self.store.size_of(ty).unwrap_or(0).max(1);
             ty = self.store.array_of(ty, bytes / size.min(u64::from(bytes)).max(1) as u32);
-            attributes.align = attributes.align.max(Some(bytes.next_power_of_two()));
+            attributes.align = attributes.align.or(Some(bytes.next_power_of_two()));
         }
         for part in around.into_iter().rev() {
             ty = self.around(part, ty)?;
@@ -135,7 +135,7 @@ impl Parser<'_, '_> {
 
     fn is_plain_name(&self, token: &Token) -> bool {
         let name = token.kind == Kind::Ident && keyword(token).is_none();
-        name && self.store.find_typedef(&self.name_of(token)).is_none()
+        name && self.typedef(token).is_none()
     }
 
     fn suffix(&mut self, around: &mut Vec<Around>) -> Parsed<bool> {
@@ -181,7 +181,7 @@ impl Parser<'_, '_> {
         self.expect("]", "after the length of an array")?;
         u32::try_from(value).map_err(|_| {
             let message = if value < 0 { "an array has a negative length" } else { "an array is too long" };
-            Box::new(Diagnostic::error("E0230", message).at(span, format!("this is {value}")))
+            Box::new(Diagnostic::error("E0530", message).at(span, format!("this is {value}")))
         })
     }
 
@@ -239,7 +239,7 @@ impl Parser<'_, '_> {
             Around::Array(len) => {
                 let size = self.store.size_of(ty).unwrap_or(0);
                 if size.saturating_mul(u64::from(len)) > MOST_BITS / 8 {
-                    let problem = Diagnostic::error("E0228", "a type may not be larger than 256 MiB");
+                    let problem = Diagnostic::error("E0528", "a type may not be larger than 256 MiB");
                     return Err(Box::new(problem.at(self.last, "this array is too large")));
                 }
                 Ok(self.store.array_of(ty, len))

@@ -82,7 +82,7 @@ impl Files<'_> {
     pub(super) fn close(&mut self, expander: &mut Expander) {
         let Some(open) = self.stack.pop() else { return };
         for condition in open.conditions {
-            let problem = Diagnostic::error("E0201", "a condition is never closed");
+            let problem = Diagnostic::error("E0501", "a condition is never closed");
             let help = "add `#endif`";
             expander.problems.push(problem.at(condition.span, "this needs an `#endif`").help(help));
         }
@@ -166,10 +166,10 @@ impl Files<'_> {
                     self.pop_condition();
                     return;
                 }
-                "else" | "elif" | "elifdef" | "elifndef" if nested == 0 => {
-                    if self.group_begins(&text, hash.to(name.span), expander) {
-                        return;
-                    }
+                "else" | "elif" | "elifdef" | "elifndef"
+                    if nested == 0 && self.group_begins(&text, hash.to(name.span), expander) =>
+                {
+                    return;
                 }
                 _ => {}
             }
@@ -196,7 +196,7 @@ impl Files<'_> {
         let Some(mut condition) = self.pop_condition() else { return false };
         if condition.last {
             let message = format!("`#{name}` after `#else`");
-            let problem = Diagnostic::error("E0203", message).at(span, "the condition has its `#else` already");
+            let problem = Diagnostic::error("E0503", message).at(span, "the condition has its `#else` already");
             expander.problems.push(problem);
         }
         condition.last |= name == "else";
@@ -225,7 +225,7 @@ impl Files<'_> {
             _ => None,
         } {
             let Some(first) = tokens.first().filter(|t| t.kind == Kind::Ident) else {
-                let problem = Diagnostic::error("E0204", format!("`#{name}` needs the name of a macro"));
+                let problem = Diagnostic::error("E0504", format!("`#{name}` needs the name of a macro"));
                 expander.problems.push(problem.at(span, "no name follows"));
                 return false;
             };
@@ -322,11 +322,11 @@ impl Files<'_> {
             return;
         }
         let problem = if quoted {
-            Diagnostic::error("E0202", format!("cannot find the header `{name}`"))
+            Diagnostic::error("E0502", format!("cannot find the header `{name}`"))
                 .at(span, "no such file")
                 .help("name its directory with -I; it is looked for beside the including file, too")
         } else {
-            Diagnostic::warning("W0202", format!("nothing is known about the header `{name}`"))
+            Diagnostic::warning("W0502", format!("nothing is known about the header `{name}`"))
                 .at(span, "its constants and macros are missing")
                 .help("kernel types come from BTF without any header; for a header of your own name its directory with -I")
         };
@@ -427,6 +427,10 @@ impl Operands for Line<'_, '_, '_> {
             let known = self.expander.find(name.text, self.files).is_some();
             return Ok(Operand::Int(constant::Value::int(i128::from(known))));
         }
+        if is_question(&text) {
+            while !self.bump().is(")") && !self.peek().is_end() {}
+            return Ok(Operand::Int(constant::Value::int(0)));
+        }
         if self.peek().is("(") {
             return fail(format!("`{text}` is no macro that could be called here"), &token, "not defined");
         }
@@ -436,7 +440,7 @@ impl Operands for Line<'_, '_, '_> {
 
 fn unknown(expander: &mut Expander, name: &str, span: Span) {
     let message = format!("unknown directive `#{name}`");
-    let mut problem = Diagnostic::error("E0205", message).at(span, "not a directive of the preprocessor");
+    let mut problem = Diagnostic::error("E0505", message).at(span, "not a directive of the preprocessor");
     if let Some(similar) = nearest(name, DIRECTIVES.iter().map(|row| row.0)) {
         problem = problem.help(format!("did you mean `#{similar}`?"));
     }
@@ -448,7 +452,7 @@ fn ignore(_: &mut Files<'_>, _: &mut Expander, _: Span) {}
 fn define(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     let name = files.in_line(expander);
     if name.kind != Kind::Ident || keyword(&name) == Some(Keyword::Defined) {
-        let problem = Diagnostic::error("E0204", "`#define` needs a name");
+        let problem = Diagnostic::error("E0504", "`#define` needs a name");
         expander.problems.push(problem.at(span.to(name.span), "this is no name"));
         return;
     }
@@ -464,7 +468,7 @@ fn define(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
             None => {
                 let message = "the list of a macro's parameters is malformed";
                 let help = "write names separated by commas, and `...` last";
-                let problem = Diagnostic::error("E0206", message).at(name.span, "in this definition").help(help);
+                let problem = Diagnostic::error("E0506", message).at(name.span, "in this definition").help(help);
                 expander.problems.push(problem);
                 return;
             }
@@ -488,7 +492,7 @@ fn add_macro(expander: &mut Expander, name: Token, new: Macro, own: bool) {
     }
     if let Some(before) = old.and_then(|old| old.span.filter(|_| !old.same_as(&new))) {
         let message = format!("the macro `{}` is defined again, differently", expander.interner.text(name.text));
-        let problem = Diagnostic::warning("W0207", message)
+        let problem = Diagnostic::warning("W0507", message)
             .at(name.span, "this definition counts from here on")
             .also(before, "defined here before")
             .help("put `#undef` between the two if that is meant");
@@ -533,7 +537,7 @@ fn undef(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     if name.kind == Kind::Ident {
         expander.undefine(name.text);
     } else {
-        let problem = Diagnostic::error("E0204", "`#undef` needs the name of a macro");
+        let problem = Diagnostic::error("E0504", "`#undef` needs the name of a macro");
         expander.problems.push(problem.at(span, "no name follows"));
     }
 }
@@ -563,7 +567,7 @@ fn include_from(files: &mut Files<'_>, expander: &mut Expander, span: Span, from
         open.lexer.finish_line();
     }
     let Some((name, quoted)) = name.filter(|(name, _)| !name.is_empty()) else {
-        let problem = Diagnostic::error("E0204", "`#include` needs the name of a header");
+        let problem = Diagnostic::error("E0504", "`#include` needs the name of a header");
         expander.problems.push(problem.at(span, "expected \"name\" or <name>"));
         return;
     };
@@ -571,13 +575,13 @@ fn include_from(files: &mut Files<'_>, expander: &mut Expander, span: Span, from
         Found::File { id, .. } if files.state.once.contains(&id) => {}
         Found::File { path, id, text, found_in } => {
             if let Err(why) = files.enter(&path, id, text, found_in) {
-                let problem = Diagnostic::error("E0208", format!("cannot include `{name}`")).at(span, why);
+                let problem = Diagnostic::error("E0508", format!("cannot include `{name}`")).at(span, why);
                 expander.problems.push(problem.help("does the header include itself?"));
             }
         }
         Found::Nothing => files.no_file(&name, quoted, span, expander),
         Found::Unusable(why) => {
-            let problem = Diagnostic::error("E0208", format!("cannot include `{name}`")).at(span, why);
+            let problem = Diagnostic::error("E0508", format!("cannot include `{name}`")).at(span, why);
             expander.problems.push(problem);
         }
     }
@@ -606,13 +610,13 @@ fn begin(files: &mut Files<'_>, expander: &mut Expander, span: Span, name: &str)
 /// `#else` or `#elif` behind a group that was read: the others are skipped.
 fn other_group(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     let Some(condition) = files.stack.last_mut().and_then(|open| open.conditions.last_mut()) else {
-        let problem = Diagnostic::error("E0203", "`#else` or `#elif` without `#if`");
+        let problem = Diagnostic::error("E0503", "`#else` or `#elif` without `#if`");
         expander.problems.push(problem.at(span, "no condition is open here"));
         return;
     };
     condition.taken = true;
     if condition.last {
-        let problem = Diagnostic::error("E0203", "`#else` or `#elif` after `#else`");
+        let problem = Diagnostic::error("E0503", "`#else` or `#elif` after `#else`");
         expander.problems.push(problem.at(span, "the condition has its `#else` already"));
     }
     files.skip_groups(expander);
@@ -620,7 +624,7 @@ fn other_group(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
 
 fn endif(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     if files.pop_condition().is_none() {
-        let problem = Diagnostic::error("E0203", "`#endif` without `#if`");
+        let problem = Diagnostic::error("E0503", "`#endif` without `#if`");
         expander.problems.push(problem.at(span, "no condition is open here"));
     }
 }
@@ -628,13 +632,13 @@ fn endif(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
 fn error(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     if let Some(open) = files.stack.last_mut() {
         let (text, at) = open.lexer.rest_of_line();
-        expander.problems.push(Diagnostic::error("E0209", format!("#error {text}")).at(span.to(at), ""));
+        expander.problems.push(Diagnostic::error("E0509", format!("#error {text}")).at(span.to(at), ""));
     }
 }
 
 fn warning(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     if let Some(open) = files.stack.last_mut() {
         let (text, at) = open.lexer.rest_of_line();
-        expander.problems.push(Diagnostic::warning("W0209", format!("#warning {text}")).at(span.to(at), ""));
+        expander.problems.push(Diagnostic::warning("W0509", format!("#warning {text}")).at(span.to(at), ""));
     }
 }

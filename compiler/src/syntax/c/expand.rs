@@ -265,7 +265,7 @@ impl Expander {
             self.exhausted = true;
             let message = "macros expand to more than a million tokens";
             self.problems.push(
-                Diagnostic::error("E0210", message)
+                Diagnostic::error("E0510", message)
                     .at(at, "while expanding this")
                     .help("the macros that this one uses multiply each other; write the value out"),
             );
@@ -346,7 +346,7 @@ impl Expander {
 
     fn bad_call(&mut self, name: Token, text: &str, help: &str) {
         let message = format!("bad use of the macro `{}`", self.interner.text(name.text));
-        let mut problem = Diagnostic::error("E0211", message).at(name.span, text);
+        let mut problem = Diagnostic::error("E0511", message).at(name.span, text);
         if !help.is_empty() {
             problem = problem.help(help);
         }
@@ -425,7 +425,7 @@ impl Expander {
             if !self.exhausted {
                 self.exhausted = true;
                 let message = "macro calls are nested more than 100 deep";
-                self.problems.push(Diagnostic::error("E0210", message).at(at.span, "in this macro's arguments"));
+                self.problems.push(Diagnostic::error("E0510", message).at(at.span, "in this macro's arguments"));
             }
             raw
         } else {

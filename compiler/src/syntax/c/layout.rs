@@ -78,13 +78,17 @@ impl Layout {
 
     fn bit_field(&mut self, field: &Field, width: u64) -> u64 {
         if width == 0 {
-            // Ends the storage unit, also in packed structs.
-            let align = self.limited(field.align.max(field.wanted.unwrap_or(1)));
+            // Ends the storage unit, also in packed structs and in spite of
+            // `#pragma pack`.
+            let align = field.align.max(field.wanted.unwrap_or(1));
             if self.unnamed_align {
                 self.align = self.align.max(align);
             }
             return round_up(self.next, align);
         }
+        // One that lies like a plain integer is one: that matters where the type
+        // is aligned beyond its size.
+        let plain = matches!(width, 8 | 16 | 32 | 64) && self.next.is_multiple_of(width);
         if let Some(wanted) = field.wanted.map(|w| self.limited(w)) {
             self.next = round_up(self.next, wanted);
             if field.named {
@@ -98,7 +102,7 @@ impl Layout {
         // A bit-field does not cross more boundaries of its type's alignment
         // than an object of the type would. Limits of `#pragma pack` lift that.
         let units = (self.next % field.align + width).div_ceil(field.align);
-        if !field.packed && self.most.is_none() && units > field.size / field.align {
+        if !field.packed && !plain && self.most.is_none() && units > field.size / field.align {
             return round_up(self.next, field.align);
         }
         self.next

@@ -265,7 +265,7 @@ impl Parser<'_, '_> {
         let start = Operand::Place { ty, address: Some(0) };
         let first = self.field_of(start, &name);
         if let Operand::Unknown(why) = &first {
-            return Err(Box::new(Diagnostic::error("E0231", "bad `offsetof`").at(name.span, why.to_string())));
+            return Err(Box::new(Diagnostic::error("E0531", "bad `offsetof`").at(name.span, why.to_string())));
         }
         let place = self.postfix(first, depth)?;
         self.expect(")", "after `offsetof(...`")?;

@@ -52,6 +52,8 @@ pub(super) struct Parser<'p, 's> {
     pub(super) depth: usize,
     /// Lists of parameters that are open.
     pub(super) parameter_depth: usize,
+    /// Braces of the declaration that are open.
+    braces: usize,
     /// End of the last token taken.
     pub(super) last: Span,
 }
@@ -65,7 +67,7 @@ impl<'p, 's> Parser<'p, 's> {
         target: &'p Target,
     ) -> Parser<'p, 's> {
         let (ahead, last) = (VecDeque::new(), Span::default());
-        Parser { store, expander, files, knowledge, target, ahead, depth: 0, parameter_depth: 0, last }
+        Parser { store, expander, files, knowledge, target, ahead, depth: 0, parameter_depth: 0, braces: 0, last }
     }
 
     /// The token `n` places ahead.
@@ -89,6 +91,11 @@ impl<'p, 's> Parser<'p, 's> {
         self.ahead.pop_front();
         if !token.is_end() {
             self.last = token.span;
+        }
+        if token.is("{") {
+            self.braces += 1;
+        } else if token.is("}") {
+            self.braces = self.braces.saturating_sub(1);
         }
         token
     }
@@ -157,9 +164,9 @@ impl<'p, 's> Parser<'p, 's> {
         let start = self.look(0);
         let operand = self.expression()?;
         let span = start.span.to(self.last);
-        operand.number().or_else(|why| {
+        operand.number().map_err(|why| {
             let message = format!("{what} must be a constant");
-            Err(Box::new(Diagnostic::error("E0221", message).at(span, why.to_string())))
+            Box::new(Diagnostic::error("E0521", message).at(span, why.to_string()))
         })
     }
 
@@ -220,6 +227,7 @@ impl<'p, 's> Parser<'p, 's> {
     pub(super) fn external(&mut self) {
         self.depth = 0;
         self.parameter_depth = 0;
+        self.braces = 0;
         let start = self.look(0);
         match self.external_declaration() {
             Ok(()) => {}
@@ -233,25 +241,28 @@ impl<'p, 's> Parser<'p, 's> {
         }
     }
 
-    /// Behind the `;` or `}` that seems to end a declaration.
+    /// Takes the rest of a declaration that was not understood: up to the `;` or
+    /// `}` that seems to end it.
     fn skip_declaration(&mut self) {
-        let mut depth = 0_usize;
+        let inside = self.braces > 0;
         loop {
             let token = self.next();
-            if token.is_end() || depth == 0 && token.is(";") {
+            if token.is_end() || self.braces == 0 && token.is(";") {
                 return;
-            } else if token.is("{") || token.is("(") {
-                depth += 1;
-            } else if token.is(")") {
-                depth = depth.saturating_sub(1);
-            } else if token.is("}") {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    self.take(";");
-                    return;
-                }
+            }
+            if self.braces == 0 && token.is("}") && !(inside && self.names_follow()) {
+                self.take(";");
+                return;
             }
         }
+    }
+
+    /// Whether names and a `;` follow the `}` of a struct.
+    fn names_follow(&mut self) -> bool {
+        (0..8)
+            .map(|n| self.look(n))
+            .take_while(|t| t.kind == Kind::Ident || t.is("*") || t.is(",") || t.is(";"))
+            .any(|t| t.is(";"))
     }
 
     fn external_declaration(&mut self) -> Parsed<()> {
@@ -328,10 +339,7 @@ impl<'p, 's> Parser<'p, 's> {
     /// A call of a macro that nobody defined, alone at the top level.
     fn is_stray_macro(&mut self) -> bool {
         let token = self.look(0);
-        token.kind == Kind::Ident
-            && keyword(&token).is_none()
-            && self.look(1).is("(")
-            && self.store.find_typedef(&self.name_of(&token)).is_none()
+        token.kind == Kind::Ident && keyword(&token).is_none() && self.look(1).is("(") && self.typedef(&token).is_none()
     }
 
     fn stray_macro(&mut self) -> Parsed<()> {
@@ -342,7 +350,7 @@ impl<'p, 's> Parser<'p, 's> {
             self.skip_brackets();
         }
         let message = format!("nothing defines the macro `{}`", self.name_of(&token));
-        let problem = Diagnostic::warning("W0222", message).at(token.span, "this declaration is ignored");
+        let problem = Diagnostic::warning("W0522", message).at(token.span, "this declaration is ignored");
         self.report(problem.help("include the header that defines it"));
         Ok(())
     }
@@ -384,7 +392,7 @@ impl<'p, 's> Parser<'p, 's> {
         self.take(";");
         if operand.number().is_ok_and(|v| v.value == 0) {
             let problem =
-                Diagnostic::error("E0223", "a static assertion does not hold").at(start.span, text.to_string());
+                Diagnostic::error("E0523", "a static assertion does not hold").at(start.span, text.to_string());
             self.report(problem);
         }
         Ok(())
@@ -392,14 +400,14 @@ impl<'p, 's> Parser<'p, 's> {
 
     /// Turns the store's refusal into a message.
     pub(super) fn stored(&mut self, what: &str, at: Span, result: Result<CTypeId, Redefinition>) -> Parsed<CTypeId> {
-        result.or_else(|redefinition| {
+        result.map_err(|redefinition| {
             let name = &redefinition.name;
             let message = format!("{what} `{name}` is defined again, differently");
-            let mut problem = Diagnostic::error("E0224", message).at(at, "defined again here");
+            let mut problem = Diagnostic::error("E0524", message).at(at, "defined again here");
             if let Some(&before) = self.knowledge.defined_at.get(name) {
                 problem = problem.also(before, "first defined here");
             }
-            Err(Box::new(problem.help("rename one of the two, or put `#ifndef` around it")))
+            Box::new(problem.help("rename one of the two, or put `#ifndef` around it"))
         })
     }
 

@@ -77,11 +77,16 @@ impl Parser<'_, '_> {
         }
     }
 
-    fn typedef(&self, token: &Token) -> Option<CTypeId> {
+    /// The type a name stands for, if it stands for one.
+    pub(super) fn typedef(&self, token: &Token) -> Option<CTypeId> {
         let name = self.name_of(token);
         match &*name {
+            // A typedef of some headers, not yet a keyword for most.
+            "bool" => self.store.find_typedef(&name).or_else(|| self.store.integer("bool")),
             // An array of one struct of 24 bytes.
             "__builtin_va_list" => Some(self.store.array_of(self.store.int(8, false), 3)),
+            "__int128_t" => Some(self.store.int(16, true)),
+            "__uint128_t" => Some(self.store.int(16, false)),
             _ => self.store.find_typedef(&name),
         }
     }
@@ -142,7 +147,7 @@ impl Parser<'_, '_> {
                 let at = self.next();
                 let (ty, anonymous) = match word {
                     Keyword::Enum => self.deeper(Self::enumeration)?,
-                    _ => self.deeper(|p| p.composite(at.span, word == Keyword::Union))?,
+                    _ => self.deeper(|p| p.composite(at.span, word == Keyword::Union, &mut found.attributes))?,
                 };
                 found.base = Some(ty);
                 found.tagged = true;
@@ -205,20 +210,20 @@ impl Parser<'_, '_> {
                     return Ok(int);
                 }
                 let message = format!("`{spelling}` is no type");
-                return Err(Box::new(Diagnostic::error("E0225", message).at(span, "these words do not go together")));
+                return Err(Box::new(Diagnostic::error("E0525", message).at(span, "these words do not go together")));
             }
             _ if !found.has_type() => {
                 let token = self.look(0);
                 let text = self.describe(&token);
                 let similar = self.store.similar_type(text.trim_matches('`'));
-                let mut problem = Diagnostic::error("E0225", format!("expected a type, found {text}"));
+                let mut problem = Diagnostic::error("E0525", format!("expected a type, found {text}"));
                 if let Some(similar) = similar {
                     problem = problem.help(format!("a type with a similar name exists: `{similar}`"));
                 }
                 return Err(Box::new(problem.at(token.span, "no type")));
             }
             _ => {
-                let problem = Diagnostic::error("E0225", "two types where one belongs");
+                let problem = Diagnostic::error("E0525", "two types where one belongs");
                 return Err(Box::new(problem.at(span, "these do not go together")));
             }
         };
@@ -243,8 +248,9 @@ impl Parser<'_, '_> {
         named.then(|| self.next())
     }
 
-    /// Behind `struct` or `union`.
-    fn composite(&mut self, start: Span, union: bool) -> Parsed<(CTypeId, bool)> {
+    /// Behind `struct` or `union`. Attributes without a body belong to what is
+    /// declared, and go to `outer`.
+    fn composite(&mut self, start: Span, union: bool, outer: &mut Attributes) -> Parsed<(CTypeId, bool)> {
         let mut attributes = self.attributes()?;
         let tag = self.tag();
         attributes = attributes.and(self.attributes()?);
@@ -259,6 +265,7 @@ impl Parser<'_, '_> {
         };
         if !self.take("{") {
             if let Some(id) = declared {
+                *outer = outer.and(attributes);
                 return Ok((id, false));
             }
             let token = self.look(0);
@@ -388,7 +395,7 @@ impl Parser<'_, '_> {
             }
             _ => (format!("{member} has a type without a size"), None),
         };
-        let problem = Diagnostic::error("E0226", message).at(span, "this needs a complete type");
+        let problem = Diagnostic::error("E0526", message).at(span, "this needs a complete type");
         let similar = type_name.and_then(|name| self.store.similar_type(&name));
         match similar {
             Some(similar) => problem.help(format!("a type with a similar name exists: `{similar}`")),
@@ -404,7 +411,7 @@ impl Parser<'_, '_> {
             _ => {
                 let message = "the width of a bit-field does not fit its type";
                 let label = format!("{} of {most} bits", width.value);
-                Err(Box::new(Diagnostic::error("E0227", message).at(span, label)))
+                Err(Box::new(Diagnostic::error("E0527", message).at(span, label)))
             }
         }
     }
@@ -420,7 +427,7 @@ impl Parser<'_, '_> {
     ) -> Parsed<(Composite, u32)> {
         let mut layout = Layout::new(union, self.pack_limit(), self.target);
         let too_large = |span: Span| {
-            let problem = Diagnostic::error("E0228", "a type may not be larger than 256 MiB");
+            let problem = Diagnostic::error("E0528", "a type may not be larger than 256 MiB");
             Box::new(problem.at(span, "here it becomes too large"))
         };
         let mut members = Vec::with_capacity(declared.len());
@@ -429,7 +436,7 @@ impl Parser<'_, '_> {
             member.field.packed |= attributes.packed;
             let start = layout.place(&member.field).ok_or_else(|| too_large(member.span))?;
             if let Some(name) = member.name.as_ref().filter(|n| !names.insert(Rc::clone(n))) {
-                let problem = Diagnostic::error("E0229", format!("two members are called `{name}`"));
+                let problem = Diagnostic::error("E0529", format!("two members are called `{name}`"));
                 return Err(Box::new(problem.at(member.span, "the second of them")));
             }
             if member.name.is_none() && member.field.width.is_some() {
@@ -454,7 +461,9 @@ impl Parser<'_, '_> {
         let tag = self.tag();
         attributes = attributes.and(self.attributes()?);
         let mut fixed = None;
-        if self.at(":") {
+        // Otherwise an unnamed bit-field of the enum.
+        let after = self.look(1);
+        if self.at(":") && self.is_type(&after) {
             self.next();
             let ty = self.type_name()?;
             fixed = match &self.store.resolved(ty).kind {

@@ -232,7 +232,6 @@ pub(super) const KEYWORDS: &[(&str, Keyword)] = {
         ("__signed__", Arithmetic("signed")),
         ("unsigned", Arithmetic("unsigned")),
         ("_Bool", Arithmetic("bool")),
-        ("bool", Arithmetic("bool")),
         ("__int128", Arithmetic("__int128")),
         ("void", Void),
         ("float", Float("float", 4)),

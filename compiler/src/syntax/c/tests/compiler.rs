@@ -239,3 +239,152 @@ fn headers_of_kernel_and_libc_agree_with_gcc() {
     eprintln!("{files} headers, {claims} claims");
     assert!(wrong.is_empty(), "{} headers differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// A small generator of numbers (xorshift), the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+
+    fn pick<'a>(&mut self, rows: &[&'a str]) -> &'a str {
+        rows[self.below(rows.len() as u64) as usize]
+    }
+}
+
+/// A struct or union with members of all kinds; the names of those whose bits
+/// can be set by assigning -1.
+fn generated(random: &mut Random, number: usize) -> (String, Vec<String>) {
+    let integers = [
+        ("char", 8),
+        ("unsigned char", 8),
+        ("short", 16),
+        ("int", 32),
+        ("unsigned", 32),
+        ("long", 64),
+        ("unsigned long long", 64),
+        ("_Bool", 1),
+        ("low_t", 64),
+        ("high_t", 16),
+        ("enum small", 8),
+    ];
+    let attributes = [
+        "",
+        "",
+        "",
+        "",
+        "__attribute__((packed))",
+        "__attribute__((aligned(8)))",
+        "__attribute__((aligned(2)))",
+        "__attribute__((packed, aligned(4)))",
+    ];
+    let (mut body, mut names) = (String::new(), Vec::new());
+    for i in 0..1 + random.below(7) {
+        let (ty, bits) = integers[random.below(integers.len() as u64) as usize];
+        let attribute = random.pick(&attributes);
+        let unnamed = random.below(6) == 0;
+        let name = format!("f{i}");
+        let _ = match random.below(8) {
+            0..=3 if unnamed => write!(body, "{ty} : {}; ", random.below(bits + 1)),
+            0..=3 => {
+                names.push(name.clone());
+                write!(body, "{ty} {name} : {} {attribute}; ", 1 + random.below(bits))
+            }
+            4 | 5 => {
+                names.push(name.clone());
+                write!(body, "{ty} {name} {attribute}; ")
+            }
+            6 => write!(
+                body,
+                "struct {{ {ty} a{i}; char b{i} : 3; }} {attribute} {}; ",
+                if unnamed { "" } else { &name }
+            ),
+            _ => write!(body, "{} {name}[{}] {attribute}; ", if ty == "high_t" { "int" } else { ty }, random.below(4)),
+        };
+    }
+    let word = random.pick(&["struct", "struct", "struct", "union"]);
+    let (before, after) = match random.below(4) {
+        0 => ("", random.pick(&attributes)),
+        1 => (random.pick(&attributes), ""),
+        _ => ("", ""),
+    };
+    let pack = random.pick(&["", "", "", "1", "2", "4", "8"]);
+    let text = format!("#pragma pack({pack})\n{word} {before} s{number} {{ {body}}} {after};\n#pragma pack()\n");
+    (text, names.into_iter().map(|n| format!("{word} s{number}.{n}")).collect())
+}
+
+#[test]
+fn generated_structs_agree_with_gcc() {
+    if !have_gcc() {
+        return;
+    }
+    let mut random = Random(0x0bad_cafe_dead_beef);
+    let mut text = String::from(
+        "typedef long low_t __attribute__((aligned(2)));\ntypedef short high_t __attribute__((aligned(8)));\n\
+         enum __attribute__((packed)) small { SMALL = 200 };\n",
+    );
+    let mut main = String::new();
+    let mut wanted = Vec::new();
+    for number in 0..400 {
+        let (definition, names) = generated(&mut random, number);
+        text += &definition;
+        for name in names {
+            let (ty, field) = name.split_once('.').expect("a field");
+            let _ = writeln!(main, "{{ {ty} v; memset(&v, 0, sizeof v); v.{field} = -1; bits(&v, sizeof v); }}");
+            wanted.push(name);
+        }
+    }
+    let program = format!(
+        "#include <stdio.h>\n#include <string.h>\n{text}\
+         static void bits(void *p, unsigned long n) {{ unsigned char *b = p; long first = -1;\n\
+         for (unsigned long i = 0; i < n * 8; i++) if (b[i / 8] >> i % 8 & 1 && first < 0) first = i;\n\
+         printf(\"%ld %lu\\n\", first, n); }}\nint main(void) {{\n{main}return 0; }}\n"
+    );
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (source, binary) = (folder.path().join("p.c"), folder.path().join("p"));
+    fs::write(&source, program).expect("a temporary file can be written");
+    let compiled = Command::new("gcc").args(["-w", "-O0", "-o"]).arg(&binary).arg(&source).output().expect("gcc runs");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let output = Command::new(&binary).output().expect("the program runs");
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    let done = run_with("#include \"inc.h\"", &[("inc/inc.h", &text)]);
+    assert_eq!(done.problems, []);
+    assert_eq!(output.lines().count(), wanted.len());
+    for (name, line) in wanted.iter().zip(output.lines()) {
+        let (tag, field) = name.split_once('.').expect("a field");
+        let tag = tag.split_once(' ').expect("a tag").1;
+        let ours = format!("{} {}", done.field(tag, field).expect("a field").0, done.size(tag).expect("a size"));
+        let at = text.find(&format!(" {tag} {{")).unwrap_or(0);
+        let definition: String = text[..at].lines().next_back().into_iter().chain(text[at..].lines().take(1)).collect();
+        let pack = text[..at].lines().nth_back(1).unwrap_or("");
+        assert_eq!(ours, line, "{name} of\n{pack}\n{definition}");
+    }
+}
+
+#[test]
+#[ignore]
+fn try_vmlinux() {
+    let store = TypeStore::new(BtfSources::none());
+    let mut sources = SourceMap::default();
+    let mut front = front(&store, &[]);
+    let file = sources.add("test.c", None, "#include \"/tmp/cft/vmlinux.h\"\n".into());
+    let start = std::time::Instant::now();
+    front.header(&mut sources, file);
+    eprintln!("parsed in {:?}", start.elapsed());
+    let problems = front.take_diagnostics();
+    for p in problems.iter().take(10) {
+        let at = p.primary.as_ref().map(|l| sources.file(l.span.file).position(l.span.start));
+        eprintln!("{} {:?}", p.message, at);
+    }
+    let mut claims = Claims { front: &front, text: "#include \"/tmp/cft/vmlinux.h\"\n".into(), count: 0 };
+    claims.everything();
+    eprintln!("{} claims", claims.count);
+    eprintln!(
+        "{:?}",
+        complaints(&claims.text, Path::new("/tmp/cft/claims.c")).map(|t| t.chars().take(3000).collect::<String>())
+    );
+}
