@@ -146,6 +146,10 @@ fn entries(context: &Context<'_>, map: &Map) -> Result<u32> {
         }
         (MapRole::Scratch, MapKind::Array) if map.max_entries.is_none() => SCRATCH_SLOTS * sys::possible_cpus(),
         (MapRole::Scratch, _) if map.max_entries.is_none() => SCRATCH_SLOTS,
+        (MapRole::Keys(of), _) => match context.manifest.maps.get(of.0 as usize) {
+            Some(map) => entries(context, map)?,
+            None => 1,
+        },
         (MapRole::Script, _) => {
             let asked = context.options.map_sizes.iter().rev().find(|(n, _)| *n == map.name).map(|m| m.1);
             let default = || u32::try_from(context.settings.number("max_map_keys")).unwrap_or(u32::MAX);
