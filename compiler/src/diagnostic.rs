@@ -229,8 +229,8 @@ mod tests {
     fn shows_the_lines_of_its_labels() {
         let text = "BEGIN {\n  $a = 1;\n  $b = 2;\n}\n";
         let out =
-            rendered(text, |at| Diagnostic::error("E0999", "bad").at(at(23, 25), "here").also(at(10, 12), "there"));
-        assert!(out.starts_with("error[E0999]: bad\n --> a.bt:3:4\n"), "{out}");
+            rendered(text, |at| Diagnostic::error("E0999", "bad").at(at(20, 22), "here").also(at(10, 12), "there"));
+        assert!(out.starts_with("error[E0999]: bad\n --> a.bt:3:3\n"), "{out}");
         assert!(out.contains("$a = 1;") && out.contains("$b = 2;") && !out.contains("BEGIN"), "{out}");
     }
 
