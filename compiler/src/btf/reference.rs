@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use memchr::memmem;
 
 use super::pack::Pack;
 use super::tracepoint::{self, TracepointFormat};
@@ -132,6 +133,9 @@ pub struct Reference {
     constants: Pack,
     /// Texts of categories read so far.
     categories: RefCell<BTreeMap<String, Rc<str>>>,
+    /// Constants by first letter, as far as read: where headers are included,
+    /// every word of a script is looked up.
+    letters: RefCell<BTreeMap<String, Rc<str>>>,
     headers: OnceCell<Vec<Rc<str>>>,
 }
 
@@ -142,6 +146,7 @@ impl Reference {
             tracepoints: Pack::open(TRACEPOINTS)?,
             constants: Pack::open(CONSTANTS)?,
             categories: RefCell::default(),
+            letters: RefCell::default(),
             headers: OnceCell::new(),
         })
     }
@@ -199,15 +204,27 @@ impl Reference {
         text.lines().filter_map(parse_syscall).collect()
     }
 
-    /// The values that headers give a macro, the kernel's own first; almost
+    /// All constants with the same first letter as `name`.
+    fn letter(&self, name: &str) -> Rc<str> {
+        let Some(first) = name.get(..1) else {
+            return Rc::from("");
+        };
+        if let Some(text) = self.letters.borrow().get(first) {
+            return text.clone();
+        }
+        let text = self.constants.text(first).ok().flatten();
+        let text: Rc<str> = text.unwrap_or_default().into();
+        let mut known = self.letters.borrow_mut();
+        known.insert(first.to_owned(), text.clone());
+        text
+    }
+
+    /// The values that headers give a name, the kernel's own first; almost
     /// always there is one.
     pub fn constants(&self, name: &str) -> Vec<Constant> {
-        let Some(first) = name.get(..1) else {
-            return Vec::new();
-        };
-        let text = self.constants.text(first).ok().flatten();
-        let text = text.unwrap_or_default();
-        lines_of(&text, name).filter_map(|line| self.parse_constant(line)).collect()
+        let text = self.letter(name);
+        let lines = lines_of(&text, name);
+        lines.filter_map(|line| self.parse_constant(line)).collect()
     }
 
     /// The kernel's value of a macro, or what other headers have.
@@ -224,7 +241,7 @@ impl Reference {
 
     /// The macro whose name is nearest to a misspelt one.
     pub fn similar_constant(&self, name: &str) -> Option<String> {
-        let text = self.constants.text(name.get(..1)?).ok()??;
+        let text = self.letter(name);
         let names = text.lines().filter_map(|line| line.split('\t').next());
         crate::ctypes::nearest(name, names).map(str::to_owned)
     }
@@ -270,14 +287,15 @@ fn events(text: &str) -> impl Iterator<Item = (&str, Option<&str>, &str)> {
 }
 
 /// Lines of a sorted table that begin with `name` and a tab.
-fn lines_of<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    fn key(line: &str) -> &str {
-        line.split('\t').next().unwrap_or("")
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    let start = lines.partition_point(|line| key(line) < name);
-    let same = move |line: &&str| key(line) == name;
-    lines.into_iter().skip(start).take_while(same)
+fn lines_of<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let key = format!("\n{name}\t");
+    let start = if text.starts_with(&key[1..]) {
+        Some(0)
+    } else {
+        memmem::find(text.as_bytes(), key.as_bytes()).map(|at| at + 1)
+    };
+    let lines = text[start.unwrap_or(text.len())..].lines();
+    lines.take_while(move |line| line.starts_with(&key[1..]))
 }
 
 fn parse_syscall(line: &str) -> Option<Syscall> {
