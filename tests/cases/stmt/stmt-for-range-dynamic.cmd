@@ -1,1 +1,2 @@
 needs: both
+min_kernel: 6.1

@@ -1,1 +1,1 @@
-one  two\n+@n: 1
+one  two\n+@n: [12]
