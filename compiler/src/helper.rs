@@ -187,18 +187,13 @@ impl Helper {
 
     /// The row of the helper with this number, if a tracer may call it.
     pub fn by_id(id: u32) -> Option<&'static HelperInfo> {
-        let row = TABLE
-            .binary_search_by_key(&id, |row| row.helper.id())
-            .ok()?;
+        let row = TABLE.binary_search_by_key(&id, |row| row.helper.id()).ok()?;
         Some(&TABLE[row])
     }
 
     /// The helper with this name (no `bpf_` prefix).
     pub fn by_name(name: &str) -> Option<Helper> {
-        TABLE
-            .iter()
-            .find(|row| row.name == name)
-            .map(|row| row.helper)
+        TABLE.iter().find(|row| row.name == name).map(|row| row.helper)
     }
 
     /// All helpers in the order of their numbers.

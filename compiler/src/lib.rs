@@ -1,6 +1,25 @@
-//! The compiler.
+//! The compiler: script text in, executable tracer out.
+//!
+//! Modules stand in pipeline order behind the leaves (`span`, `diagnostic`,
+//! `helper`, `target`, `btf`, `ctypes`, the payload crate). A stage imports the
+//! types of its input, its own, and the leaves. Only `driver` knows the order.
 
-pub mod bpf;
-pub mod clif;
+pub mod span;
+pub mod diagnostic;
 pub mod helper;
+pub mod target;
+pub mod btf;
+pub mod ctypes;
+
+pub mod syntax;
+pub mod sema;
+pub mod hir;
+pub mod lower;
+pub mod clif;
 pub mod opt;
+pub mod bpf;
+pub mod elf;
+pub mod link;
+
+pub mod driver;
+pub mod cli;

@@ -41,11 +41,7 @@ pub struct InternalError {
 
 impl fmt::Display for InternalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "internal error in {} of `{}`: {}",
-            self.stage, self.function, self.message
-        )
+        write!(f, "internal error in {} of `{}`: {}", self.stage, self.function, self.message)
     }
 }
 
@@ -53,11 +49,7 @@ impl std::error::Error for InternalError {}
 
 /// Optimises one function of the builder's dialect.
 pub fn optimize(func: &Func, level: Level) -> Result<Func, InternalError> {
-    let fail = |stage, message| InternalError {
-        stage,
-        function: func.name.clone(),
-        message,
-    };
+    let fail = |stage, message| InternalError { stage, function: func.name.clone(), message };
     dialect::check(&func.ir, dialect::Stage::Built).map_err(|m| fail("the CLIF builder", m))?;
     let ir = run_passes(func.ir.clone(), level).map_err(|m| fail("the optimiser", m))?;
     dialect::check(&ir, dialect::Stage::Optimized).map_err(|m| fail("the optimiser", m))?;
@@ -76,9 +68,7 @@ pub(crate) fn run_passes(ir: ir::Function, level: Level) -> Result<ir::Function,
     context.remove_constant_phis(&flags).map_err(text)?;
     context.func.dfg.resolve_all_aliases();
     if level == Level::Full {
-        context
-            .egraph_pass(&flags, &mut ControlPlane::default())
-            .map_err(text)?;
+        context.egraph_pass(&flags, &mut ControlPlane::default()).map_err(text)?;
         context.func.dfg.resolve_all_aliases();
     }
     Ok(context.func)
@@ -90,11 +80,7 @@ fn flags(level: Level) -> Result<Flags, String> {
         Level::None => "none",
         Level::Full => "speed",
     };
-    builder
-        .set("opt_level", opt_level)
-        .map_err(|error| error.to_string())?;
-    builder
-        .enable("enable_verifier")
-        .map_err(|error| error.to_string())?;
+    builder.set("opt_level", opt_level).map_err(|error| error.to_string())?;
+    builder.enable("enable_verifier").map_err(|error| error.to_string())?;
     Ok(Flags::new(builder))
 }

@@ -18,11 +18,7 @@ use btc::opt::{self, Level};
 /// `BPF_MAP_TYPE_RINGBUF`.
 const RINGBUF: u32 = 27;
 /// Kind, key, value, entries of the maps the programs use, by number.
-const MAPS: [(u32, u32, u32, u32); 3] = [
-    (kernel::HASH, 16, 8, 64),
-    (kernel::HASH, 8, 8, 64),
-    (RINGBUF, 0, 0, 4096),
-];
+const MAPS: [(u32, u32, u32, u32); 3] = [(kernel::HASH, 16, 8, 64), (kernel::HASH, 8, 8, 64), (RINGBUF, 0, 0, 4096)];
 const COUNTS: u32 = 0;
 const STARTS: u32 = 1;
 const EVENTS: u32 = 2;
@@ -38,10 +34,7 @@ fn check(name: &str, limit: usize, body: impl FnOnce(&mut FuncBuilder<'_>)) {
     let func = opt::optimize(module.func(id), Level::Full).expect("optimises");
     let code = bpf::compile(&module, &func).unwrap_or_else(|error| panic!("{error}\n{func}"));
     let listing = Listing::new(&code, &module, &|_| None).to_string();
-    assert!(
-        code.insns.len() <= limit,
-        "{name}: more than {limit}\n{listing}"
-    );
+    assert!(code.insns.len() <= limit, "{name}: more than {limit}\n{listing}");
     if let Some(reason) = kernel::unavailable(kernel::TRACEPOINT) {
         eprintln!("SKIPPED: loading {name}: {reason}");
         return;
@@ -52,10 +45,8 @@ fn check(name: &str, limit: usize, body: impl FnOnce(&mut FuncBuilder<'_>)) {
 }
 
 fn load(module: &Module, mut code: Code) -> Result<(), String> {
-    let maps: Result<Vec<OwnedFd>, String> = MAPS
-        .iter()
-        .map(|&(kind, key, value, entries)| kernel::create_map(kind, key, value, entries))
-        .collect();
+    let maps: Result<Vec<OwnedFd>, String> =
+        MAPS.iter().map(|&(kind, key, value, entries)| kernel::create_map(kind, key, value, entries)).collect();
     let maps = maps?;
     for reloc in &code.relocs {
         let Some(Symbol::Map(map)) = module.symbols.get(reloc.symbol) else {

@@ -87,13 +87,8 @@ fn can_load(test: &str) -> bool {
 /// Version of the running kernel.
 fn kernel_version() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("procfs");
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse().ok());
-    (
-        numbers.next().expect("major"),
-        numbers.next().expect("minor"),
-    )
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
+    (numbers.next().expect("major"), numbers.next().expect("minor"))
 }
 
 /// An unknown number.
@@ -427,13 +422,8 @@ fn loop_invariants_are_hoisted() {
         f.ret(end);
     });
     let insns = &program.code.insns;
-    let product = insns
-        .iter()
-        .position(|insn| insn.opcode == 0x2f)
-        .expect("a product");
-    let head = insns
-        .iter()
-        .position(|insn| insn.off < 0 && insn.class() == insn::class::JMP);
+    let product = insns.iter().position(|insn| insn.opcode == 0x2f).expect("a product");
+    let head = insns.iter().position(|insn| insn.off < 0 && insn.class() == insn::class::JMP);
     let back = head.expect("a loop");
     let head = back as i64 + 1 + i64::from(insns[back].off);
     assert!((product as i64) < head, "{}", program.listing());

@@ -71,19 +71,13 @@ fn key(func: &ir::Function, inst: Inst) -> Option<Key> {
             | InstructionData::UnaryGlobalValue { .. }
             | InstructionData::StackAddr { .. }
     );
-    let result_ty = dfg
-        .inst_results(inst)
-        .first()
-        .map(|&result| dfg.value_type(result))?;
+    let result_ty = dfg.inst_results(inst).first().map(|&result| dfg.value_type(result))?;
     pure.then(|| (data, dfg.ctrl_typevar(inst), result_ty))
 }
 
 /// Whether selection remakes the value at each use anyway.
 fn is_constant(data: InstructionData) -> bool {
-    matches!(
-        data.opcode(),
-        Opcode::Iconst | Opcode::SymbolValue | Opcode::StackAddr
-    )
+    matches!(data.opcode(), Opcode::Iconst | Opcode::SymbolValue | Opcode::StackAddr)
 }
 
 /// The one value that stands for all equal constants, or the value itself.
@@ -92,10 +86,6 @@ fn representative(dfg: &ir::DataFlowGraph, constants: &HashMap<Key, Value>, valu
     let Some(inst) = dfg.value_def(value).inst() else {
         return value;
     };
-    let key = (
-        dfg.insts[inst],
-        dfg.ctrl_typevar(inst),
-        dfg.value_type(value),
-    );
+    let key = (dfg.insts[inst], dfg.ctrl_typevar(inst), dfg.value_type(value));
     constants.get(&key).copied().unwrap_or(value)
 }

@@ -12,7 +12,5 @@ use super::vcode::VCode;
 pub(super) fn check(code: &VCode, env: &MachineEnv, output: &Output) -> Result<(), String> {
     let mut checker = Checker::new(code, env);
     checker.prepare(output);
-    checker
-        .run()
-        .map_err(|errors| format!("wrong allocation: {errors:?}"))
+    checker.run().map_err(|errors| format!("wrong allocation: {errors:?}"))
 }

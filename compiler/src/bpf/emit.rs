@@ -51,10 +51,7 @@ impl Jump {
     }
 
     fn negated(self) -> Jump {
-        Jump {
-            op: self.op.negated(),
-            ..self
-        }
+        Jump { op: self.op.negated(), ..self }
     }
 }
 
@@ -69,12 +66,7 @@ struct Body {
 }
 
 /// Encodes a function. `frame` tells where slots and spills are.
-pub(super) fn emit(
-    code: &VCode,
-    output: &Output,
-    frame: &Frame,
-    symbols: &SymbolTable,
-) -> Result<Code, Error> {
+pub(super) fn emit(code: &VCode, output: &Output, frame: &Frame, symbols: &SymbolTable) -> Result<Code, Error> {
     let bodies: Vec<Body> = regalloc::blocks(code)
         .map(|block| {
             let mut encoder = Encoder::new(frame, symbols);
@@ -84,11 +76,7 @@ pub(super) fn emit(
                     InstOrEdit::Edit(Edit::Move { from, to }) => encoder.move_value(*from, *to),
                 }
             }
-            let succs = code.blocks[block.index()]
-                .succs
-                .iter()
-                .map(|succ| succ.index())
-                .collect();
+            let succs = code.blocks[block.index()].succs.iter().map(|succ| succ.index()).collect();
             encoder.finish(succs)
         })
         .collect();
@@ -128,13 +116,7 @@ impl<'a> Encoder<'a> {
             (_, Some(&target), _) => End::Jump(target),
             _ => unreachable!("a block without successors returns"),
         };
-        Body {
-            insns: self.insns,
-            relocs: self.relocs,
-            lines: self.lines,
-            end,
-            end_srcloc: self.srcloc,
-        }
+        Body { insns: self.insns, relocs: self.relocs, lines: self.lines, end, end_srcloc: self.srcloc }
     }
 
     fn push(&mut self, insn: Insn) {
@@ -142,10 +124,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn relocate(&mut self, symbol: SymbolId) {
-        self.relocs.push(Reloc {
-            insn: self.insns.len(),
-            symbol,
-        });
+        self.relocs.push(Reloc { insn: self.insns.len(), symbol });
     }
 
     /// A move between registers and spill slots.
@@ -177,10 +156,7 @@ impl<'a> Encoder<'a> {
         let regs: Vec<u8> = allocs.iter().map(|&alloc| register(alloc)).collect();
         if vinst.srcloc != u32::MAX && vinst.srcloc != self.srcloc {
             self.srcloc = vinst.srcloc;
-            self.lines.push(Line {
-                insn: self.insns.len(),
-                srcloc: vinst.srcloc,
-            });
+            self.lines.push(Line { insn: self.insns.len(), srcloc: vinst.srcloc });
         }
         self.op(vinst.op, &regs);
     }
@@ -227,12 +203,7 @@ impl<'a> Encoder<'a> {
     fn symbol(&mut self, dst: u8, symbol: SymbolId) {
         self.relocate(symbol);
         let value = match self.symbols.get(symbol) {
-            Some(
-                Symbol::Core {
-                    local, wide: false, ..
-                }
-                | Symbol::Ctx { local, .. },
-            ) => {
+            Some(Symbol::Core { local, wide: false, .. } | Symbol::Ctx { local, .. }) => {
                 if let Ok(imm) = i32::try_from(local) {
                     return self.push(Insn::alu_imm(AluOp::Mov, true, dst, imm));
                 }
@@ -290,10 +261,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn call(&mut self, target: Target) {
-        let mut call = Insn {
-            opcode: CALL,
-            ..Insn::default()
-        };
+        let mut call = Insn { opcode: CALL, ..Insn::default() };
         match target {
             Target::Helper(id) => call.imm = id as i32,
             Target::Symbol(symbol) => {
@@ -325,15 +293,7 @@ fn jump(test: Test, regs: &[u8]) -> (Jump, &[u8]) {
         Src::Reg => (Right::Reg(regs[1]), &regs[2..]),
         Src::Imm(imm) | Src::Symbol(_, imm) => (Right::Imm(imm), &regs[1..]),
     };
-    (
-        Jump {
-            op: test.op,
-            wide: test.wide,
-            left: regs[0],
-            right,
-        },
-        rest,
-    )
+    (Jump { op: test.op, wide: test.wide, left: regs[0], right }, rest)
 }
 
 enum Place {
@@ -370,10 +330,7 @@ fn size(width: Width) -> u8 {
 fn layout(mut bodies: Vec<Body>, stack: u32) -> Result<Code, Error> {
     thread_jumps(&mut bodies);
     let order = reachable(&bodies);
-    let mut code = Code {
-        stack,
-        ..Code::default()
-    };
+    let mut code = Code { stack, ..Code::default() };
     let mut start = vec![0; bodies.len()];
     // Position of each jump with the block it goes to.
     let mut jumps: Vec<(usize, usize)> = Vec::new();
@@ -384,10 +341,7 @@ fn layout(mut bodies: Vec<Body>, stack: u32) -> Result<Code, Error> {
         let base = code.insns.len();
         start[block] = base;
         code.insns.extend_from_slice(&body.insns);
-        code.relocs.extend(body.relocs.iter().map(|&reloc| Reloc {
-            insn: base + reloc.insn,
-            ..reloc
-        }));
+        code.relocs.extend(body.relocs.iter().map(|&reloc| Reloc { insn: base + reloc.insn, ..reloc }));
         for line in &body.lines {
             push_line(&mut code.lines, &mut srcloc, base + line.insn, line.srcloc);
         }
@@ -405,10 +359,8 @@ fn layout(mut bodies: Vec<Body>, stack: u32) -> Result<Code, Error> {
     }
     for (insn, target) in jumps {
         let distance = start[target] as i64 - insn as i64 - 1;
-        code.insns[insn].off = i16::try_from(distance).map_err(|_| Error::TooLarge {
-            function: String::new(),
-            insns: code.insns.len(),
-        })?;
+        code.insns[insn].off = i16::try_from(distance)
+            .map_err(|_| Error::TooLarge { function: String::new(), insns: code.insns.len() })?;
     }
     Ok(code)
 }
@@ -434,9 +386,7 @@ fn thread_jumps(bodies: &mut [Body]) {
             let target = final_target(bodies, block);
             let body = &bodies[target];
             match body.end {
-                End::Exit if body.relocs.is_empty() => {
-                    *returns.entry(body.insns.clone()).or_insert(target)
-                }
+                End::Exit if body.relocs.is_empty() => *returns.entry(body.insns.clone()).or_insert(target),
                 _ => target,
             }
         })
@@ -481,25 +431,12 @@ fn reachable(bodies: &[Body]) -> Vec<usize> {
     (0..bodies.len()).filter(|&block| seen[block]).collect()
 }
 
-fn emit_end(
-    body: &Body,
-    next: Option<usize>,
-    bodies: &[Body],
-    insns: &mut Vec<Insn>,
-    jumps: &mut Vec<(usize, usize)>,
-) {
+fn emit_end(body: &Body, next: Option<usize>, bodies: &[Body], insns: &mut Vec<Insn>, jumps: &mut Vec<(usize, usize)>) {
     match body.end {
-        End::Exit => insns.push(Insn {
-            opcode: EXIT,
-            ..Insn::default()
-        }),
+        End::Exit => insns.push(Insn { opcode: EXIT, ..Insn::default() }),
         End::Jump(target) => emit_goto(target, next, bodies, insns, jumps),
         End::Branch(jump, yes, no) => {
-            let (jump, target, other) = if next == Some(yes) {
-                (jump.negated(), no, yes)
-            } else {
-                (jump, yes, no)
-            };
+            let (jump, target, other) = if next == Some(yes) { (jump.negated(), no, yes) } else { (jump, yes, no) };
             jumps.push((insns.len(), target));
             insns.push(jump.insn(0));
             emit_goto(other, next, bodies, insns, jumps);
@@ -519,15 +456,9 @@ fn emit_goto(
         return;
     }
     if exits {
-        insns.push(Insn {
-            opcode: EXIT,
-            ..Insn::default()
-        });
+        insns.push(Insn { opcode: EXIT, ..Insn::default() });
     } else {
         jumps.push((insns.len(), target));
-        insns.push(Insn {
-            opcode: JA,
-            ..Insn::default()
-        });
+        insns.push(Insn { opcode: JA, ..Insn::default() });
     }
 }

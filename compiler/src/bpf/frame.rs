@@ -35,19 +35,12 @@ impl Frame {
             if used(slot) {
                 let bytes = data.size.next_multiple_of(8);
                 size = size.saturating_add(bytes);
-                let name = names
-                    .get(slot.as_u32() as usize)
-                    .cloned()
-                    .unwrap_or_default();
+                let name = names.get(slot.as_u32() as usize).cloned().unwrap_or_default();
                 uses.push(StackUse { name, bytes });
             }
             slots.push(-(size as i32));
         }
-        let frame = Frame {
-            slots,
-            spills: -(size as i32),
-            size: size + 8 * spills as u32,
-        };
+        let frame = Frame { slots, spills: -(size as i32), size: size + 8 * spills as u32 };
         if frame.size <= STACK_LIMIT {
             return Ok(frame);
         }
@@ -94,11 +87,7 @@ mod tests {
     fn slots_and_spills_do_not_overlap() {
         let func = function(&[4, 16]);
         let frame = Frame::new(&func, &[], |_| true, 1).expect("fits");
-        let offsets = (
-            frame.slot(StackSlot::from_u32(0), 0),
-            frame.slot(StackSlot::from_u32(1), 4),
-            frame.spill(0),
-        );
+        let offsets = (frame.slot(StackSlot::from_u32(0), 0), frame.slot(StackSlot::from_u32(1), 4), frame.spill(0));
         assert_eq!((offsets, frame.size()), ((-8, -20, -32), 32));
     }
 
@@ -114,12 +103,7 @@ mod tests {
         let func = function(&[8, 504]);
         let names = ["key".to_owned(), "buffer".to_owned()];
         match Frame::new(&func, &names, |_| true, 1) {
-            Err(Error::StackTooLarge {
-                bytes: 520,
-                spilled: 8,
-                largest,
-                ..
-            }) => {
+            Err(Error::StackTooLarge { bytes: 520, spilled: 8, largest, .. }) => {
                 assert_eq!(largest[0].name, "buffer");
             }
             other => panic!("{other:?}"),

@@ -121,10 +121,7 @@ impl JmpOp {
 
     /// The condition with this high nibble.
     pub fn from_bits(bits: u8) -> Option<JmpOp> {
-        NEGATIONS
-            .iter()
-            .flat_map(|&(a, b)| [a, b])
-            .find(|&op| op as u8 == bits)
+        NEGATIONS.iter().flat_map(|&(a, b)| [a, b]).find(|&op| op as u8 == bits)
     }
 }
 
@@ -144,129 +141,58 @@ impl Insn {
     pub fn to_bytes(self) -> [u8; 8] {
         let [off0, off1] = self.off.to_le_bytes();
         let [imm0, imm1, imm2, imm3] = self.imm.to_le_bytes();
-        [
-            self.opcode,
-            self.dst | self.src << 4,
-            off0,
-            off1,
-            imm0,
-            imm1,
-            imm2,
-            imm3,
-        ]
+        [self.opcode, self.dst | self.src << 4, off0, off1, imm0, imm1, imm2, imm3]
     }
 
     /// `dst op= imm`; all 64 bits if `wide`, else the low 32 with zeros above.
     pub fn alu_imm(op: AluOp, wide: bool, dst: u8, imm: i32) -> Insn {
-        Insn {
-            opcode: op as u8 | alu_class(wide),
-            dst,
-            imm,
-            ..Insn::default()
-        }
+        Insn { opcode: op as u8 | alu_class(wide), dst, imm, ..Insn::default() }
     }
 
     /// `dst op= src`.
     pub fn alu_reg(op: AluOp, wide: bool, dst: u8, src: u8) -> Insn {
-        Insn {
-            opcode: op as u8 | alu_class(wide) | SRC_X,
-            dst,
-            src,
-            ..Insn::default()
-        }
+        Insn { opcode: op as u8 | alu_class(wide) | SRC_X, dst, src, ..Insn::default() }
     }
 
     /// Swaps the low `bits` bits of `dst` between the machine's and big endian.
     pub fn to_big_endian(dst: u8, bits: i32) -> Insn {
-        Insn {
-            opcode: AluOp::End as u8 | class::ALU | SRC_X,
-            dst,
-            imm: bits,
-            ..Insn::default()
-        }
+        Insn { opcode: AluOp::End as u8 | class::ALU | SRC_X, dst, imm: bits, ..Insn::default() }
     }
 
     /// The two instructions that load 64 bits.
     pub fn load_imm64(dst: u8, value: u64) -> [Insn; 2] {
         let (low, high) = (value as u32 as i32, (value >> 32) as u32 as i32);
-        [
-            Insn {
-                opcode: LD_IMM64,
-                dst,
-                imm: low,
-                ..Insn::default()
-            },
-            Insn {
-                imm: high,
-                ..Insn::default()
-            },
-        ]
+        [Insn { opcode: LD_IMM64, dst, imm: low, ..Insn::default() }, Insn { imm: high, ..Insn::default() }]
     }
 
     /// `dst = *(src + off)`, zero-extended; `size` is the kernel's size field.
     pub fn load(size: u8, dst: u8, src: u8, off: i16) -> Insn {
-        Insn {
-            opcode: class::LDX | MODE_MEM | size,
-            dst,
-            src,
-            off,
-            imm: 0,
-        }
+        Insn { opcode: class::LDX | MODE_MEM | size, dst, src, off, imm: 0 }
     }
 
     /// `*(dst + off) = src`.
     pub fn store_reg(size: u8, dst: u8, off: i16, src: u8) -> Insn {
-        Insn {
-            opcode: class::STX | MODE_MEM | size,
-            dst,
-            src,
-            off,
-            imm: 0,
-        }
+        Insn { opcode: class::STX | MODE_MEM | size, dst, src, off, imm: 0 }
     }
 
     /// `*(dst + off) = imm`, sign-extended.
     pub fn store_imm(size: u8, dst: u8, off: i16, imm: i32) -> Insn {
-        Insn {
-            opcode: class::ST | MODE_MEM | size,
-            dst,
-            src: 0,
-            off,
-            imm,
-        }
+        Insn { opcode: class::ST | MODE_MEM | size, dst, src: 0, off, imm }
     }
 
     /// An atomic access; `imm` is the operation.
     pub fn atomic(size: u8, dst: u8, off: i16, src: u8, imm: i32) -> Insn {
-        Insn {
-            opcode: class::STX | MODE_ATOMIC | size,
-            dst,
-            src,
-            off,
-            imm,
-        }
+        Insn { opcode: class::STX | MODE_ATOMIC | size, dst, src, off, imm }
     }
 
     /// `if dst op imm goto off`.
     pub fn jump_imm(op: JmpOp, wide: bool, dst: u8, imm: i32, off: i16) -> Insn {
-        Insn {
-            opcode: op as u8 | jump_class(wide),
-            dst,
-            src: 0,
-            off,
-            imm,
-        }
+        Insn { opcode: op as u8 | jump_class(wide), dst, src: 0, off, imm }
     }
 
     /// `if dst op src goto off`.
     pub fn jump_reg(op: JmpOp, wide: bool, dst: u8, src: u8, off: i16) -> Insn {
-        Insn {
-            opcode: op as u8 | jump_class(wide) | SRC_X,
-            dst,
-            src,
-            off,
-            imm: 0,
-        }
+        Insn { opcode: op as u8 | jump_class(wide) | SRC_X, dst, src, off, imm: 0 }
     }
 
     /// The class bits.
@@ -290,10 +216,7 @@ mod tests {
     #[test]
     fn encodes_as_the_kernel_documents() {
         // r1 = *(u32 *)(r6 + 16)
-        assert_eq!(
-            Insn::load(0, 1, 6, 16).to_bytes(),
-            [0x61, 0x61, 16, 0, 0, 0, 0, 0]
-        );
+        assert_eq!(Insn::load(0, 1, 6, 16).to_bytes(), [0x61, 0x61, 16, 0, 0, 0, 0, 0]);
         // if w3 s< -1 goto +2
         let jump = Insn::jump_imm(JmpOp::Slt, false, 3, -1, 2);
         assert_eq!(jump.to_bytes(), [0xc6, 0x03, 2, 0, 0xff, 0xff, 0xff, 0xff]);

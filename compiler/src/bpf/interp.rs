@@ -16,26 +16,18 @@ const HELPER_RESULT: u64 = 0xdead_beef_cafe_f00d;
 
 /// Runs `code` with r1 pointing to `ctx`; gives what it returns.
 pub(super) fn run(code: &Code, ctx: &mut [u8]) -> Result<u64, String> {
-    let mut machine = Machine {
-        regs: [None; 11],
-        stack: vec![None; STACK_SIZE as usize],
-        ctx,
-    };
+    let mut machine = Machine { regs: [None; 11], stack: vec![None; STACK_SIZE as usize], ctx };
     machine.regs[1] = Some(CTX);
     machine.regs[10] = Some(STACK + STACK_SIZE);
     let mut pc = 0;
     for _ in 0..1_000_000 {
-        let insn = *code
-            .insns
-            .get(pc)
-            .ok_or_else(|| format!("ran off the end at {pc}"))?;
+        let insn = *code.insns.get(pc).ok_or_else(|| format!("ran off the end at {pc}"))?;
         if insn.opcode == insn::EXIT {
             return machine.reg(0);
         }
         let step = machine.step(insn, code.insns.get(pc + 1).copied());
         let next = step.map_err(|message| format!("{pc}: {message}"))?;
-        pc = usize::try_from(pc as i64 + next)
-            .map_err(|_| format!("{pc}: jump out of the program"))?;
+        pc = usize::try_from(pc as i64 + next).map_err(|_| format!("{pc}: jump out of the program"))?;
     }
     Err("too many instructions".to_owned())
 }
@@ -121,20 +113,14 @@ impl Machine<'_> {
 
     fn alu(&mut self, insn: Insn) -> Result<i64, String> {
         let wide = insn.class() == class::ALU64;
-        let op = *ALU_OPS
-            .get(usize::from(insn.opcode >> 4))
-            .ok_or("unknown operation")?;
+        let op = *ALU_OPS.get(usize::from(insn.opcode >> 4)).ok_or("unknown operation")?;
         let bits = if wide { 64 } else { 32 };
         let right = match op {
             AluOp::Neg | AluOp::End => 0,
             _ if insn.opcode & insn::SRC_X != 0 => self.reg(insn.src)?,
             _ => insn.imm as i64 as u64,
         };
-        let left = if op == AluOp::Mov {
-            0
-        } else {
-            self.reg(insn.dst)?
-        };
+        let left = if op == AluOp::Mov { 0 } else { self.reg(insn.dst)? };
         let constant = insn.opcode & insn::SRC_X == 0;
         match op {
             AluOp::Lsh | AluOp::Rsh | AluOp::Arsh if constant && right >= bits => {
@@ -173,11 +159,7 @@ impl Machine<'_> {
             _ => (left as i32 as i64 as u64, right as i32 as i64 as u64),
         };
         let op = JmpOp::from_bits(insn.opcode & 0xf0).ok_or("unknown jump")?;
-        Ok(if holds(op, left, right) {
-            1 + i64::from(insn.off)
-        } else {
-            1
-        })
+        Ok(if holds(op, left, right) { 1 + i64::from(insn.off) } else { 1 })
     }
 
     fn atomic(&mut self, insn: Insn) -> Result<i64, String> {
@@ -186,11 +168,7 @@ impl Machine<'_> {
         if size < 4 {
             return Err("narrow atomic access".to_owned());
         }
-        let mask = if size == 8 {
-            u64::MAX
-        } else {
-            u64::from(u32::MAX)
-        };
+        let mask = if size == 8 { u64::MAX } else { u64::from(u32::MAX) };
         let (old, operand) = (self.load(address, size)?, self.reg(insn.src)? & mask);
         if insn.imm == insn::ATOMIC_CMPXCHG {
             if old == self.reg(0)? & mask {

@@ -62,11 +62,7 @@ impl<'a> Isel<'a> {
             symbols,
             draft: Draft::default(),
             regs: HashMap::new(),
-            index: order
-                .iter()
-                .enumerate()
-                .map(|(at, &block)| (block, at))
-                .collect(),
+            index: order.iter().enumerate().map(|(at, &block)| (block, at)).collect(),
             done: vec![Default::default(); order.len()],
             reversed: Vec::new(),
             pending: Vec::new(),
@@ -78,11 +74,7 @@ impl<'a> Isel<'a> {
     fn emit(&mut self, insts: impl IntoIterator<Item = (Op, Vec<Operand>)>) {
         let srcloc = self.srcloc;
         let at = self.reversed.len();
-        let insts = insts.into_iter().map(|(op, operands)| VInst {
-            op,
-            operands,
-            srcloc,
-        });
+        let insts = insts.into_iter().map(|(op, operands)| VInst { op, operands, srcloc });
         self.reversed.extend(insts);
         self.reversed[at..].reverse();
         self.reversed.append(&mut self.pending);
@@ -109,11 +101,7 @@ impl<'a> Isel<'a> {
     fn remake(&mut self, op: Op) -> VReg {
         let reg = self.draft.new_vreg();
         let operands = vec![Operand::reg_def(reg)];
-        self.pending.push(VInst {
-            op,
-            operands,
-            srcloc: self.srcloc,
-        });
+        self.pending.push(VInst { op, operands, srcloc: self.srcloc });
         reg
     }
 
@@ -199,27 +187,16 @@ impl<'a> Isel<'a> {
         self.emit([(Op::Jump, vec![])]);
         let insts = self.take_block();
         self.reversed = outer;
-        VBlock {
-            insts,
-            params: Vec::new(),
-            succs: vec![target],
-            args: vec![args],
-        }
+        VBlock { insts, params: Vec::new(), succs: vec![target], args: vec![args] }
     }
 
     /// The parameters of the function, at the start of its entry block.
     fn params(&mut self, entry: ir::Block) {
         let params = self.func.dfg.block_params(entry).to_vec();
-        let operands = params
-            .iter()
-            .enumerate()
-            .map(|(at, &param)| Operand::reg_fixed_def(self.reg(param), preg(at + 1)));
+        let operands =
+            params.iter().enumerate().map(|(at, &param)| Operand::reg_fixed_def(self.reg(param), preg(at + 1)));
         let operands = operands.collect();
-        let inst = VInst {
-            op: Op::Params,
-            operands,
-            srcloc: u32::MAX,
-        };
+        let inst = VInst { op: Op::Params, operands, srcloc: u32::MAX };
         self.done[0].0.insts.insert(0, inst);
     }
 

@@ -16,9 +16,7 @@
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{
-    self, Inst, InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value,
-};
+use cranelift_codegen::ir::{self, Inst, InstBuilder, InstructionData, MemFlagsData, Opcode, Type, Value};
 
 use crate::clif::{Namespace, Symbol, SymbolTable};
 
@@ -31,10 +29,7 @@ pub(super) fn legalize(func: &mut ir::Function, symbols: &SymbolTable) -> Result
         let mut next = func.layout.first_inst(block);
         while let Some(inst) = next {
             let before = func.layout.prev_inst(inst);
-            let mut pass = Legalizer {
-                pos: FuncCursor::new(func).at_inst(inst),
-                symbols,
-            };
+            let mut pass = Legalizer { pos: FuncCursor::new(func).at_inst(inst), symbols };
             pass.pos.set_srcloc(pass.pos.func.srcloc(inst));
             next = match pass.rewrite(inst)? {
                 false => func.layout.next_inst(inst),
@@ -63,36 +58,21 @@ impl Legalizer<'_> {
             InstructionData::Unary { opcode, arg } => self.unary(inst, opcode, arg),
             InstructionData::Binary { opcode, args } => self.binary(inst, opcode, args),
             InstructionData::IntCompare { cond, args, .. } => self.compare(inst, cond, args),
-            InstructionData::Ternary {
-                opcode: Opcode::SelectSpectreGuard,
-                args,
-            } => {
+            InstructionData::Ternary { opcode: Opcode::SelectSpectreGuard, args } => {
                 let value = self.pos.ins().select(args[0], args[1], args[2]);
                 self.replace(inst, value)
             }
             InstructionData::Ternary { args, .. } => self.condition(inst, args[0]),
             InstructionData::Brif { arg, .. } => self.condition(inst, arg),
-            InstructionData::Load {
-                opcode,
-                arg,
-                flags,
-                offset,
-            } if opcode != Opcode::Load => {
+            InstructionData::Load { opcode, arg, flags, offset } if opcode != Opcode::Load => {
                 let flags = self.pos.func.dfg.mem_flags[flags];
                 self.extending_load(inst, opcode, flags, arg, offset.into())
             }
-            InstructionData::Store {
-                opcode,
-                args,
-                flags,
-                offset,
-            } if opcode != Opcode::Store => {
+            InstructionData::Store { opcode, args, flags, offset } if opcode != Opcode::Store => {
                 let flags = self.pos.func.dfg.mem_flags[flags];
                 self.truncating_store(inst, opcode, flags, args, offset.into())
             }
-            InstructionData::AtomicRmw { .. } | InstructionData::AtomicCas { .. } => {
-                self.check_atomic(inst)
-            }
+            InstructionData::AtomicRmw { .. } | InstructionData::AtomicCas { .. } => self.check_atomic(inst),
             _ => Ok(false),
         }
     }
@@ -121,11 +101,7 @@ impl Legalizer<'_> {
 
     fn iconst(&mut self, ty: Type, value: i64) -> Value {
         let bits = ty.bits();
-        let masked = if bits == 64 {
-            value
-        } else {
-            value & ((1 << bits) - 1)
-        };
+        let masked = if bits == 64 { value } else { value & ((1 << bits) - 1) };
         self.pos.ins().iconst(ty, masked)
     }
 
@@ -232,10 +208,7 @@ impl Legalizer<'_> {
             }
             let (amount, mask) = (self.iconst(ty, i64::from(shift)), self.iconst(ty, mask));
             let high = self.pos.ins().ushr(sums, amount);
-            let (high, low) = (
-                self.pos.ins().band(high, mask),
-                self.pos.ins().band(sums, mask),
-            );
+            let (high, low) = (self.pos.ins().band(high, mask), self.pos.ins().band(sums, mask));
             sums = self.pos.ins().iadd(high, low);
         }
         sums
@@ -248,18 +221,11 @@ impl Legalizer<'_> {
         for (shift, mask) in &SWAP_MASKS[..3] {
             let (amount, mask) = (self.iconst(ty, i64::from(*shift)), self.iconst(ty, *mask));
             let high = self.pos.ins().ushr(swapped, amount);
-            let (high, low) = (
-                self.pos.ins().band(high, mask),
-                self.pos.ins().band(swapped, mask),
-            );
+            let (high, low) = (self.pos.ins().band(high, mask), self.pos.ins().band(swapped, mask));
             let low = self.pos.ins().ishl(low, amount);
             swapped = self.pos.ins().bor(high, low);
         }
-        if ty == I8 {
-            swapped
-        } else {
-            self.pos.ins().bswap(swapped)
-        }
+        if ty == I8 { swapped } else { self.pos.ins().bswap(swapped) }
     }
 
     fn binary(&mut self, inst: Inst, opcode: Opcode, args: [Value; 2]) -> Result<bool, String> {
@@ -312,28 +278,16 @@ impl Legalizer<'_> {
 
     /// A shift of 8 or 16 bits: the machine takes amounts modulo 32 or 64, CLIF
     /// modulo the width; and a right shift sees the bits above.
-    fn narrow_shift(
-        &mut self,
-        inst: Inst,
-        opcode: Opcode,
-        x: Value,
-        y: Value,
-    ) -> Result<bool, String> {
+    fn narrow_shift(&mut self, inst: Inst, opcode: Opcode, x: Value, y: Value) -> Result<bool, String> {
         let ty = self.ty(x);
         let modulus = i64::from(ty.bits());
-        let in_range = self
-            .constant(y)
-            .is_some_and(|amount| (0..modulus).contains(&amount))
-            || self.is_masked(y, modulus - 1);
+        let in_range =
+            self.constant(y).is_some_and(|amount| (0..modulus).contains(&amount)) || self.is_masked(y, modulus - 1);
         if opcode == Opcode::Ishl && in_range {
             return Ok(false);
         }
         let mask = self.iconst(self.ty(y), modulus - 1);
-        let amount = if in_range {
-            y
-        } else {
-            self.pos.ins().band(y, mask)
-        };
+        let amount = if in_range { y } else { self.pos.ins().band(y, mask) };
         let value = match opcode {
             Opcode::Ishl => self.build(opcode, x, amount),
             _ => {
@@ -353,10 +307,9 @@ impl Legalizer<'_> {
             return false;
         };
         match dfg.insts[inst] {
-            InstructionData::Binary {
-                opcode: Opcode::Band,
-                args,
-            } => args.iter().any(|&arg| self.constant(arg) == Some(mask)),
+            InstructionData::Binary { opcode: Opcode::Band, args } => {
+                args.iter().any(|&arg| self.constant(arg) == Some(mask))
+            }
             _ => false,
         }
     }
@@ -413,10 +366,7 @@ impl Legalizer<'_> {
     fn smulhi64(&mut self, x: Value, y: Value) -> Value {
         let high = self.umulhi64(x, y);
         let (x_sign, y_sign) = (self.sign(x), self.sign(y));
-        let (less_y, less_x) = (
-            self.pos.ins().band(x_sign, y),
-            self.pos.ins().band(y_sign, x),
-        );
+        let (less_y, less_x) = (self.pos.ins().band(x_sign, y), self.pos.ins().band(y_sign, x));
         let high = self.pos.ins().isub(high, less_y);
         self.pos.ins().isub(high, less_x)
     }
@@ -429,10 +379,7 @@ impl Legalizer<'_> {
             Some(divisor) if self.is_positive(divisor, y) => (y, x_sign),
             _ => {
                 let y_sign = self.sign(y);
-                (
-                    self.negate_if(y, y_sign),
-                    self.pos.ins().bxor(x_sign, y_sign),
-                )
+                (self.negate_if(y, y_sign), self.pos.ins().bxor(x_sign, y_sign))
             }
         };
         let quotient = self.pos.ins().udiv(x_abs, y_abs);

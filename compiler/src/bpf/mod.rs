@@ -17,7 +17,7 @@ pub mod insn;
 mod interp;
 mod isel;
 mod legalize;
-mod print;
+pub mod print;
 mod regalloc;
 mod saves;
 mod sink;
@@ -119,25 +119,17 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Internal(error) => error.fmt(f),
-            Error::StackTooLarge {
-                function,
-                bytes,
-                spilled,
-                largest,
-            } => {
+            Error::StackTooLarge { function, bytes, spilled, largest } => {
                 write!(
                     f,
                     "`{function}` needs {bytes} bytes of stack, BPF has {STACK_LIMIT}: \
                      {spilled} for intermediate values"
                 )?;
-                largest
-                    .iter()
-                    .try_for_each(|use_| write!(f, ", {} for {}", use_.bytes, use_.name))
+                largest.iter().try_for_each(|use_| write!(f, ", {} for {}", use_.bytes, use_.name))
             }
-            Error::TooLarge { function, insns } => write!(
-                f,
-                "`{function}` is too large: {insns} instructions, with a jump over more than 32767"
-            ),
+            Error::TooLarge { function, insns } => {
+                write!(f, "`{function}` is too large: {insns} instructions, with a jump over more than 32767")
+            }
         }
     }
 }
@@ -146,25 +138,17 @@ impl std::error::Error for Error {}
 
 /// Compiles an optimised function of `module`.
 pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
-    let internal = |stage, message| {
-        Error::Internal(InternalError {
-            stage,
-            function: func.name.clone(),
-            message,
-        })
-    };
+    let internal = |stage, message| Error::Internal(InternalError { stage, function: func.name.clone(), message });
     let mut ir = func.ir.clone();
     legalize::legalize(&mut ir, &module.symbols).map_err(|m| internal("legalisation", m))?;
     canon::merge_clones(&mut ir);
     sink::sink_steps(&mut ir);
     let draft = isel::select(&ir, &module.symbols).map_err(|m| internal("selection", m))?;
-    let (code, output) =
-        regalloc::allocate(draft).map_err(|m| internal("register allocation", m))?;
+    let (code, output) = regalloc::allocate(draft).map_err(|m| internal("register allocation", m))?;
     let used = |slot: StackSlot| code.uses_slot(slot);
     let frame = frame::Frame::new(&ir, &func.slot_names, used, output.num_spillslots);
     let frame = frame.map_err(|error| error.in_function(&func.name))?;
-    emit::emit(&code, &output, &frame, &module.symbols)
-        .map_err(|error| error.in_function(&func.name))
+    emit::emit(&code, &output, &frame, &module.symbols).map_err(|error| error.in_function(&func.name))
 }
 
 /// The stack of the deepest chain of calls that starts at `func`, which may be at
@@ -178,13 +162,10 @@ pub fn stack_depth(module: &Module, codes: &[Code], func: FuncId) -> u32 {
 
 fn depth_below(module: &Module, codes: &[Code], func: FuncId, levels: usize) -> u32 {
     let code = &codes[func.0 as usize];
-    let callees = code
-        .relocs
-        .iter()
-        .filter_map(|reloc| match module.symbols.get(reloc.symbol) {
-            Some(Symbol::Subprog(callee)) => Some(callee),
-            _ => None,
-        });
+    let callees = code.relocs.iter().filter_map(|reloc| match module.symbols.get(reloc.symbol) {
+        Some(Symbol::Subprog(callee)) => Some(callee),
+        _ => None,
+    });
     let below = callees.map(|callee| match levels {
         0 => 0,
         _ => depth_below(module, codes, callee, levels - 1),
@@ -195,8 +176,7 @@ fn depth_below(module: &Module, codes: &[Code], func: FuncId, levels: usize) -> 
 impl Error {
     /// Names the function in an error from a stage that does not know it.
     fn in_function(mut self, name: &str) -> Error {
-        if let Error::StackTooLarge { function, .. } | Error::TooLarge { function, .. } = &mut self
-        {
+        if let Error::StackTooLarge { function, .. } | Error::TooLarge { function, .. } = &mut self {
             name.clone_into(function);
         }
         self

@@ -29,12 +29,7 @@ pub struct Listing<'a> {
 impl<'a> Listing<'a> {
     /// Prints `code`; `name` may give a symbol a better name than its number.
     pub fn new(code: &'a Code, module: &'a Module, name: &'a Namer<'a>) -> Self {
-        Listing {
-            code,
-            module,
-            name,
-            source: None,
-        }
+        Listing { code, module, name, source: None }
     }
 
     /// Also prints what `source` makes of each source location, as a comment.
@@ -58,9 +53,7 @@ impl<'a> Listing<'a> {
             return name;
         }
         match symbol {
-            Symbol::Subprog(func) if (func.0 as usize) < self.module.funcs.len() => {
-                self.module.func(func).name.clone()
-            }
+            Symbol::Subprog(func) if (func.0 as usize) < self.module.funcs.len() => self.module.func(func).name.clone(),
             _ => symbol.to_string(),
         }
     }
@@ -70,12 +63,8 @@ impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let insns = &self.code.insns;
         let labels = labels(insns);
-        let relocs: BTreeMap<usize, SymbolId> = self
-            .code
-            .relocs
-            .iter()
-            .map(|reloc| (reloc.insn, reloc.symbol))
-            .collect();
+        let relocs: BTreeMap<usize, SymbolId> =
+            self.code.relocs.iter().map(|reloc| (reloc.insn, reloc.symbol)).collect();
         let mut at = 0;
         while at < insns.len() {
             if let Some(label) = labels.get(&(at as i64)) {
@@ -88,16 +77,10 @@ impl fmt::Display for Listing<'_> {
             let second = insns.get(at + 1).copied();
             let text = instruction(insns[at], second, symbol.as_deref(), &|off| {
                 let target = at as i64 + 1 + i64::from(off);
-                labels
-                    .get(&target)
-                    .map_or_else(|| format!("{off:+}"), |label| format!("L{label}"))
+                labels.get(&target).map_or_else(|| format!("{off:+}"), |label| format!("L{label}"))
             });
             writeln!(f, "{at:5}: {text}")?;
-            at += if insns[at].opcode == insn::LD_IMM64 {
-                2
-            } else {
-                1
-            };
+            at += if insns[at].opcode == insn::LD_IMM64 { 2 } else { 1 };
         }
         Ok(())
     }
@@ -115,20 +98,11 @@ fn labels(insns: &[Insn]) -> BTreeMap<i64, usize> {
 }
 
 fn is_jump(insn: Insn) -> bool {
-    matches!(insn.class(), class::JMP | class::JMP32)
-        && insn.opcode != insn::CALL
-        && insn.opcode != insn::EXIT
+    matches!(insn.class(), class::JMP | class::JMP32) && insn.opcode != insn::CALL && insn.opcode != insn::EXIT
 }
 
-fn instruction(
-    insn: Insn,
-    second: Option<Insn>,
-    symbol: Option<&str>,
-    target: &dyn Fn(i16) -> String,
-) -> String {
-    let comment = symbol
-        .map(|symbol| format!("  ; {symbol}"))
-        .unwrap_or_default();
+fn instruction(insn: Insn, second: Option<Insn>, symbol: Option<&str>, target: &dyn Fn(i16) -> String) -> String {
+    let comment = symbol.map(|symbol| format!("  ; {symbol}")).unwrap_or_default();
     let text = match insn.class() {
         class::ALU | class::ALU64 => alu(insn),
         class::JMP | class::JMP32 => return jump(insn, symbol, target),
@@ -243,9 +217,5 @@ fn jump(insn: Insn, symbol: Option<&str>, target: &dyn Fn(i16) -> String) -> Str
         Some(JmpOp::Sle) => "s<=",
         None => "?",
     };
-    format!(
-        "if {prefix}{} {sign} {right} goto {}",
-        insn.dst,
-        target(insn.off)
-    )
+    format!("if {prefix}{} {sign} {right} goto {}", insn.dst, target(insn.off))
 }

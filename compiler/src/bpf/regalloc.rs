@@ -11,10 +11,7 @@
 
 use std::collections::HashSet;
 
-use regalloc2::{
-    Block, MachineEnv, Operand, OperandConstraint, OperandKind, Output, PRegSet, RegallocOptions,
-    VReg,
-};
+use regalloc2::{Block, MachineEnv, Operand, OperandConstraint, OperandKind, Output, PRegSet, RegallocOptions, VReg};
 
 use super::insn::AluOp;
 use super::vcode::{Draft, Op, Src, VBlock, VCode, VInst, fixed_register, preg, vreg};
@@ -23,10 +20,7 @@ use super::vcode::{Draft, Op, Src, VBlock, VCode, VInst, fixed_register, preg, v
 pub(super) fn allocate(mut draft: Draft) -> Result<(VCode, Output), String> {
     insert_copies(&mut draft);
     let code = VCode::new(draft);
-    let options = RegallocOptions {
-        validate_ssa: cfg!(debug_assertions),
-        ..Default::default()
-    };
+    let options = RegallocOptions { validate_ssa: cfg!(debug_assertions), ..Default::default() };
     let env = machine_env();
     let mut output = regalloc2::run(&code, &env, &options).map_err(|error| error.to_string())?;
     #[cfg(test)]
@@ -36,8 +30,7 @@ pub(super) fn allocate(mut draft: Draft) -> Result<(VCode, Output), String> {
 }
 
 fn machine_env() -> MachineEnv {
-    let set =
-        |from: usize, to: usize| (from..=to).fold(PRegSet::empty(), |set, reg| set.with(preg(reg)));
+    let set = |from: usize, to: usize| (from..=to).fold(PRegSet::empty(), |set, reg| set.with(preg(reg)));
     let none = PRegSet::empty();
     MachineEnv {
         preferred_regs_by_class: [set(0, 5), none, none],
@@ -189,25 +182,19 @@ impl Webs {
     fn close(&self, set: &RegSet) -> RegSet {
         let regs = || (0..self.0.len()).map(vreg);
         let mut roots = RegSet(vec![0; set.0.len()]);
-        regs()
-            .filter(|&reg| set.contains(reg))
-            .for_each(|reg| roots.insert(vreg(self.root(reg))));
+        regs().filter(|&reg| set.contains(reg)).for_each(|reg| roots.insert(vreg(self.root(reg))));
         let mut closed = RegSet(vec![0; set.0.len()]);
-        regs()
-            .filter(|&reg| roots.contains(vreg(self.root(reg))))
-            .for_each(|reg| closed.insert(reg));
+        regs().filter(|&reg| roots.contains(vreg(self.root(reg)))).for_each(|reg| closed.insert(reg));
         closed
     }
 }
 
 /// The result of a two-address operation and the operand it overwrites.
 fn reuse(inst: &VInst) -> Option<(VReg, VReg)> {
-    inst.operands
-        .iter()
-        .find_map(|operand| match operand.constraint() {
-            OperandConstraint::Reuse(index) => Some((operand.vreg(), inst.operands[index].vreg())),
-            _ => None,
-        })
+    inst.operands.iter().find_map(|operand| match operand.constraint() {
+        OperandConstraint::Reuse(index) => Some((operand.vreg(), inst.operands[index].vreg())),
+        _ => None,
+    })
 }
 
 /// Copies between long-lived values and fixed operands; and, where an operation
@@ -220,9 +207,7 @@ fn insert_copies(draft: &mut Draft) {
     });
     let over = live_over_calls(draft, &live_out);
     let over = Webs::new(draft, &live_out).close(&over);
-    for_each_inst(draft, &live_out, |inst, after, next| {
-        copies(inst, after, &over, next)
-    });
+    for_each_inst(draft, &live_out, |inst, after, next| copies(inst, after, &over, next));
 }
 
 /// Rewrites each instruction, given what is live after it and the next free
@@ -252,12 +237,7 @@ fn for_each_inst(
 
 /// Replaces the fixed operands of `inst` where the value lives on elsewhere;
 /// gives the copies that go before and after the instruction.
-fn copies(
-    inst: &mut VInst,
-    live_after: &RegSet,
-    over_calls: &RegSet,
-    next: &mut usize,
-) -> (Vec<VInst>, Vec<VInst>) {
+fn copies(inst: &mut VInst, live_after: &RegSet, over_calls: &RegSet, next: &mut usize) -> (Vec<VInst>, Vec<VInst>) {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     let mut fixed = HashSet::new();
     let srcloc = inst.srcloc;
@@ -267,8 +247,7 @@ fn copies(
         };
         let value = operand.vreg();
         let twice = !fixed.insert(value);
-        let lives_on =
-            over_calls.contains(value) || (!is_def(operand) && live_after.contains(value));
+        let lives_on = over_calls.contains(value) || (!is_def(operand) && live_after.contains(value));
         if !lives_on && !twice {
             continue;
         }
@@ -281,11 +260,7 @@ fn copies(
         *operand = Operand::new(copy, operand.constraint(), operand.kind(), operand.pos());
         debug_assert_eq!(fixed_register(operand), Some(reg));
         let operands = vec![Operand::reg_def(def), Operand::reg_use(source)];
-        list.push(VInst {
-            op: Op::Move,
-            operands,
-            srcloc,
-        });
+        list.push(VInst { op: Op::Move, operands, srcloc });
     }
     (before, after)
 }
@@ -293,12 +268,7 @@ fn copies(
 /// `a = a op b` needs a move first if `a` lives on. Sums are left alone: they
 /// may be a pointer and an index, and the verifier prefers the pointer first.
 fn overwrite_dying_operand(inst: &mut VInst, live_after: &RegSet) {
-    let Op::Alu {
-        op: AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor,
-        rhs: Src::Reg,
-        ..
-    } = inst.op
-    else {
+    let Op::Alu { op: AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor, rhs: Src::Reg, .. } = inst.op else {
         return;
     };
     let (left, right) = (inst.operands[1].vreg(), inst.operands[2].vreg());

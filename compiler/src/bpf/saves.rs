@@ -97,10 +97,7 @@ fn execute(code: &VCode, output: &Output, inst: Inst, set: &mut PRegSet) {
             set.remove(reg);
         }
     }
-    let operands = code
-        .inst_operands(inst)
-        .iter()
-        .zip(output.inst_allocs(inst));
+    let operands = code.inst_operands(inst).iter().zip(output.inst_allocs(inst));
     for (_, alloc) in operands.filter(|(operand, _)| operand.kind() == OperandKind::Def) {
         if let Some(reg) = alloc.as_reg() {
             set.add(reg);

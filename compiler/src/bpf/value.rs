@@ -22,10 +22,7 @@ pub(super) fn mask(ty: Type, bits: i64) -> i64 {
 pub(super) fn constant_of(dfg: &DataFlowGraph, value: Value) -> Option<i64> {
     let ty = dfg.value_type(value);
     match def(dfg, value)? {
-        InstructionData::UnaryImm {
-            opcode: Opcode::Iconst,
-            imm,
-        } => Some(mask(ty, imm.bits())),
+        InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } => Some(mask(ty, imm.bits())),
         InstructionData::Unary { opcode, arg } => {
             let from = dfg.value_type(arg).bits();
             let inner = constant_of(dfg, arg)?;
@@ -53,10 +50,7 @@ pub(super) fn symbol_of(func: &ir::Function, value: Value) -> Option<(Namespace,
 }
 
 /// Namespace and index of an external name.
-pub(super) fn external_name(
-    func: &ir::Function,
-    name: &ir::ExternalName,
-) -> Option<(Namespace, u32)> {
+pub(super) fn external_name(func: &ir::Function, name: &ir::ExternalName) -> Option<(Namespace, u32)> {
     let ir::ExternalName::User(reference) = *name else {
         return None;
     };
@@ -96,10 +90,7 @@ fn significant_bits(dfg: &DataFlowGraph, value: Value, depth: u32) -> u32 {
             Opcode::Bswap => ty.bits(),
             _ => unknown.min(operation_bits(ty)),
         },
-        Some(InstructionData::Binary {
-            opcode,
-            args: [x, y],
-        }) => match opcode {
+        Some(InstructionData::Binary { opcode, args: [x, y] }) => match opcode {
             Opcode::Band => bits(x).min(bits(y)).min(operation_bits(ty)),
             Opcode::Bor | Opcode::Bxor => bits(x).max(bits(y)).min(operation_bits(ty)),
             Opcode::Ushr if ty.bits() >= 32 => match constant_of(dfg, y) {
@@ -111,10 +102,7 @@ fn significant_bits(dfg: &DataFlowGraph, value: Value, depth: u32) -> u32 {
             },
             _ => operation_bits(ty),
         },
-        Some(InstructionData::Ternary {
-            opcode: Opcode::Select,
-            args: [_, x, y],
-        }) => bits(x).max(bits(y)),
+        Some(InstructionData::Ternary { opcode: Opcode::Select, args: [_, x, y] }) => bits(x).max(bits(y)),
         Some(InstructionData::AtomicRmw { .. } | InstructionData::AtomicCas { .. }) => ty.bits(),
         Some(_) => unknown,
     }

@@ -8,9 +8,7 @@
 //! allocated.
 
 use cranelift_codegen::ir::StackSlot;
-use regalloc2::{
-    Block, Inst, InstRange, Operand, OperandConstraint, PReg, PRegSet, RegClass, VReg,
-};
+use regalloc2::{Block, Inst, InstRange, Operand, OperandConstraint, PReg, PRegSet, RegClass, VReg};
 
 use crate::clif::{SymbolId, Width};
 
@@ -169,8 +167,7 @@ impl VCode {
         for (index, block) in code.blocks.iter_mut().enumerate() {
             let start = Inst::new(code.insts.len());
             code.insts.append(&mut block.insts);
-            code.ranges
-                .push(InstRange::new(start, Inst::new(code.insts.len())));
+            code.ranges.push(InstRange::new(start, Inst::new(code.insts.len())));
             for succ in &block.succs {
                 code.preds[succ.index()].push(Block::new(index));
             }

@@ -89,11 +89,7 @@ impl<'a> FuncBuilder<'a> {
 
     /// Parameter 0 as a program's context.
     pub fn ctx(&self) -> Ptr {
-        Ptr {
-            base: self.params[0],
-            offset: 0,
-            mem: Mem::Ctx,
-        }
+        Ptr { base: self.params[0], offset: 0, mem: Mem::Ctx }
     }
 
     /// Attributes the code emitted from now on to a source location; the
@@ -127,10 +123,7 @@ impl<'a> FuncBuilder<'a> {
         let dfg = &self.inner.func.dfg;
         let inst = dfg.value_def(value.0).inst()?;
         match dfg.insts[inst] {
-            ir::InstructionData::UnaryImm {
-                opcode: ir::Opcode::Iconst,
-                imm,
-            } => Some(imm.bits()),
+            ir::InstructionData::UnaryImm { opcode: ir::Opcode::Iconst, imm } => Some(imm.bits()),
             _ => None,
         }
     }
@@ -177,24 +170,14 @@ impl<'a> FuncBuilder<'a> {
 
     /// Calls a helper; the result is its return value.
     pub fn call_helper(&mut self, helper: Helper, args: &[Value]) -> Value {
-        assert_eq!(
-            args.len(),
-            helper.arity(),
-            "arguments of bpf_{}",
-            helper.name()
-        );
+        assert_eq!(args.len(), helper.arity(), "arguments of bpf_{}", helper.name());
         self.call_named((Namespace::Helper as u32, helper.id()), args)
     }
 
     /// Calls a function of this module.
     pub fn call_subprog(&mut self, func: FuncId, args: &[Value]) -> Value {
         let params = self.module.func(func).ir.signature.params.len();
-        assert_eq!(
-            args.len(),
-            params,
-            "arguments of {}",
-            self.module.func(func).name
-        );
+        assert_eq!(args.len(), params, "arguments of {}", self.module.func(func).name);
         let id = self.module.symbols.intern(Symbol::Subprog(func));
         self.call_named((Namespace::Subprog as u32, id.0), args)
     }
@@ -223,12 +206,7 @@ impl<'a> FuncBuilder<'a> {
     fn declare_function(&mut self, key: (u32, u32), params: usize) -> ir::FuncRef {
         let name = self.external_name(key);
         let signature = self.inner.import_signature(signature(params));
-        self.inner.import_function(ir::ExtFuncData {
-            name,
-            signature,
-            colocated: false,
-            patchable: false,
-        })
+        self.inner.import_function(ir::ExtFuncData { name, signature, colocated: false, patchable: false })
     }
 
     fn declare_global(&mut self, key: (u32, u32)) -> ir::GlobalValue {

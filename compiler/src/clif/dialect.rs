@@ -88,10 +88,7 @@ pub(crate) fn check(func: &ir::Function, stage: Stage) -> Result<(), String> {
             check_inst(func, inst, stage)?;
         }
     }
-    let entry = func
-        .layout
-        .entry_block()
-        .ok_or("a function without blocks")?;
+    let entry = func.layout.entry_block().ok_or("a function without blocks")?;
     let enters = |block| func.block_successors(block).any(|target| target == entry);
     match func.layout.blocks().find(|&block| enters(block)) {
         Some(block) => Err(format!("{block} branches to the entry block")),
@@ -102,24 +99,13 @@ pub(crate) fn check(func: &ir::Function, stage: Stage) -> Result<(), String> {
 fn check_inst(func: &ir::Function, inst: ir::Inst, stage: Stage) -> Result<(), String> {
     let dfg = &func.dfg;
     let opcode = dfg.insts[inst].opcode();
-    let known =
-        EMITTED.contains(&opcode) || (stage == Stage::Optimized && INTRODUCED.contains(&opcode));
+    let known = EMITTED.contains(&opcode) || (stage == Stage::Optimized && INTRODUCED.contains(&opcode));
     if !known {
-        return Err(format!(
-            "`{}` is not in our dialect of CLIF",
-            dfg.display_inst(inst)
-        ));
+        return Err(format!("`{}` is not in our dialect of CLIF", dfg.display_inst(inst)));
     }
     let results = dfg.inst_results(inst).iter();
-    match results
-        .chain(dfg.inst_args(inst))
-        .find(|&&value| !is_scalar(dfg.value_type(value)))
-    {
-        Some(&value) => Err(format!(
-            "`{}` has a value of type {}",
-            dfg.display_inst(inst),
-            dfg.value_type(value)
-        )),
+    match results.chain(dfg.inst_args(inst)).find(|&&value| !is_scalar(dfg.value_type(value))) {
+        Some(&value) => Err(format!("`{}` has a value of type {}", dfg.display_inst(inst), dfg.value_type(value))),
         None => Ok(()),
     }
 }

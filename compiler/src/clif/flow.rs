@@ -71,18 +71,11 @@ impl FuncBuilder<'_> {
 
     /// Opens `if cond`.
     pub fn begin_if(&mut self, cond: Bool) -> If {
-        let (then, otherwise, end) = (
-            self.create_block(),
-            self.create_block(),
-            self.create_block(),
-        );
+        let (then, otherwise, end) = (self.create_block(), self.create_block(), self.create_block());
         self.branch(cond, then, otherwise);
         self.enter_sealed(then);
         self.inner.seal_block(otherwise.0);
-        If {
-            otherwise: Some(otherwise),
-            end,
-        }
+        If { otherwise: Some(otherwise), end }
     }
 
     /// Ends the first arm, opens the second.
@@ -103,10 +96,7 @@ impl FuncBuilder<'_> {
 
     /// Opens a loop and stands in its header, where the condition belongs.
     pub fn begin_loop(&mut self) -> Loop {
-        let open = Loop {
-            header: self.create_block(),
-            exit: self.create_block(),
-        };
+        let open = Loop { header: self.create_block(), exit: self.create_block() };
         self.jump(open.header);
         self.switch_to(open.header);
         open

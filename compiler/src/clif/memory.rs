@@ -43,11 +43,7 @@ impl StackPool {
     /// the largest, which then grows by the smallest amount.
     fn take_free(&mut self, size: u32, slots: &ir::StackSlots) -> Option<ir::StackSlot> {
         let size_of = |slot: &ir::StackSlot| slots[*slot].size;
-        let fits = self
-            .free
-            .iter()
-            .filter(|slot| size_of(slot) >= size)
-            .min_by_key(|slot| size_of(slot));
+        let fits = self.free.iter().filter(|slot| size_of(slot) >= size).min_by_key(|slot| size_of(slot));
         let slot = *fits.or_else(|| self.free.iter().max_by_key(|slot| size_of(slot)))?;
         self.free.retain(|&other| other != slot);
         Some(slot)
@@ -68,11 +64,7 @@ impl FuncBuilder<'_> {
     /// A pointer from a value known to be an address, such as the result of a
     /// map lookup after its null check.
     pub fn pointer(&self, mem: Mem, base: Value) -> Ptr {
-        Ptr {
-            base: base.0,
-            offset: 0,
-            mem,
-        }
+        Ptr { base: base.0, offset: 0, mem }
     }
 
     /// The address as a value, for a helper's argument or a null test.
@@ -106,11 +98,7 @@ impl FuncBuilder<'_> {
     pub fn field(&mut self, ptr: Ptr, symbol: Symbol) -> Ptr {
         let base = self.address(ptr);
         let offset = self.symbol(symbol);
-        Ptr {
-            base: self.inner.ins().iadd(base.0, offset.0),
-            offset: 0,
-            mem: ptr.mem,
-        }
+        Ptr { base: self.inner.ins().iadd(base.0, offset.0), offset: 0, mem: ptr.mem }
     }
 
     /// Loads an unsigned number.
@@ -132,22 +120,14 @@ impl FuncBuilder<'_> {
     }
 
     fn load_raw(&mut self, ptr: Ptr, width: Width) -> ir::Value {
-        self.inner
-            .ins()
-            .load(width.ty(), ptr.mem.flags(), ptr.base, ptr.offset)
+        self.inner.ins().load(width.ty(), ptr.mem.flags(), ptr.base, ptr.offset)
     }
 
     /// Stores the low bytes of `value`.
     pub fn store(&mut self, ptr: Ptr, width: Width, value: Value) {
-        assert_ne!(
-            ptr.mem,
-            Mem::Ctx,
-            "loads from the context may move above stores to it"
-        );
+        assert_ne!(ptr.mem, Mem::Ctx, "loads from the context may move above stores to it");
         let raw = self.narrow(value, width);
-        self.inner
-            .ins()
-            .store(ptr.mem.flags(), raw, ptr.base, ptr.offset);
+        self.inner.ins().store(ptr.mem.flags(), raw, ptr.base, ptr.offset);
     }
 
     /// Stores a constant.
@@ -193,10 +173,7 @@ impl FuncBuilder<'_> {
     pub fn atomic_cmpxchg(&mut self, ptr: Ptr, width: Width, expected: Value, new: Value) -> Value {
         let address = self.atomic_address(ptr, width);
         let (expected, new) = (self.narrow(expected, width), self.narrow(new, width));
-        let old = self
-            .inner
-            .ins()
-            .atomic_cas(ptr.mem.flags(), address, expected, new);
+        let old = self.inner.ins().atomic_cas(ptr.mem.flags(), address, expected, new);
         self.widen(old, width)
     }
 
@@ -211,17 +188,12 @@ impl FuncBuilder<'_> {
             Atomic::Xor => AtomicRmwOp::Xor,
             Atomic::Xchg => AtomicRmwOp::Xchg,
         };
-        self.inner
-            .ins()
-            .atomic_rmw(width.ty(), ptr.mem.flags(), op, address, value)
+        self.inner.ins().atomic_rmw(width.ty(), ptr.mem.flags(), op, address, value)
     }
 
     /// CLIF's atomics take no displacement; selection folds it back.
     fn atomic_address(&mut self, ptr: Ptr, width: Width) -> ir::Value {
-        assert!(
-            matches!(width, Width::W32 | Width::W64),
-            "BPF has 32- and 64-bit atomics"
-        );
+        assert!(matches!(width, Width::W32 | Width::W64), "BPF has 32- and 64-bit atomics");
         assert_eq!(ptr.mem, Mem::Bpf, "atomics work on maps and the stack");
         self.address(ptr).0
     }
@@ -252,28 +224,18 @@ impl FuncBuilder<'_> {
                 slots[slot].size = slots[slot].size.max(size);
                 slot
             }
-            None => self.inner.create_sized_stack_slot(ir::StackSlotData::new(
-                ir::StackSlotKind::ExplicitSlot,
-                size,
-                3,
-            )),
+            None => {
+                self.inner.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, size, 3))
+            }
         };
         self.stack.note_use(slot, name);
         self.stack.live.push(slot);
-        Ptr {
-            base: self.inner.ins().stack_addr(I64, slot, 0),
-            offset: 0,
-            mem: Mem::Bpf,
-        }
+        Ptr { base: self.inner.ins().stack_addr(I64, slot, 0), offset: 0, mem: Mem::Bpf }
     }
 
     /// Gives back the stack taken last.
     pub fn pop_stack(&mut self) {
-        let slot = self
-            .stack
-            .live
-            .pop()
-            .expect("pop_stack pairs with push_stack");
+        let slot = self.stack.live.pop().expect("pop_stack pairs with push_stack");
         self.stack.free.push(slot);
     }
 

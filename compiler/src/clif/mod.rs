@@ -76,10 +76,7 @@ impl Ptr {
     /// The address `bytes` further on.
     #[must_use]
     pub fn at(self, bytes: i32) -> Ptr {
-        Ptr {
-            offset: self.offset.wrapping_add(bytes),
-            ..self
-        }
+        Ptr { offset: self.offset.wrapping_add(bytes), ..self }
     }
 }
 
@@ -236,21 +233,13 @@ impl Module {
         let id = FuncId(u32::try_from(self.funcs.len()).expect("function count fits u32"));
         let signature = builder::signature(params);
         let ir = ir::Function::with_name_signature(ir::UserFuncName::user(0, id.0), signature);
-        self.funcs.push(Func {
-            name: name.to_owned(),
-            ir,
-            slot_names: Vec::new(),
-        });
+        self.funcs.push(Func { name: name.to_owned(), ir, slot_names: Vec::new() });
         id
     }
 
     /// Gives a declared function its body. `body` may declare and define
     /// further functions through [`FuncBuilder::module`] while it runs.
-    pub fn define<E>(
-        &mut self,
-        id: FuncId,
-        body: impl FnOnce(&mut FuncBuilder<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn define<E>(&mut self, id: FuncId, body: impl FnOnce(&mut FuncBuilder<'_>) -> Result<(), E>) -> Result<(), E> {
         builder::define(self, id, body)
     }
 

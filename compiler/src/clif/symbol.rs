@@ -47,16 +47,8 @@ impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Symbol::Map(index) => write!(f, "map {index}"),
-            Symbol::Core {
-                record,
-                local,
-                wide: false,
-            } => write!(f, "core {record} = {local}"),
-            Symbol::Core {
-                record,
-                local,
-                wide: true,
-            } => write!(f, "core64 {record} = {local}"),
+            Symbol::Core { record, local, wide: false } => write!(f, "core {record} = {local}"),
+            Symbol::Core { record, local, wide: true } => write!(f, "core64 {record} = {local}"),
             Symbol::Ctx { record, local } => write!(f, "ctx {record} = {local}"),
             Symbol::Opaque(value) => write!(f, "opaque {value}"),
             Symbol::Rodata(offset) => write!(f, "rodata+{offset}"),
@@ -77,16 +69,8 @@ impl Symbol {
         };
         Some(match kind {
             "map" => Symbol::Map(number(rest)?),
-            "core" => pair().map(|(record, local)| Symbol::Core {
-                record,
-                local,
-                wide: false,
-            })?,
-            "core64" => pair().map(|(record, local)| Symbol::Core {
-                record,
-                local,
-                wide: true,
-            })?,
+            "core" => pair().map(|(record, local)| Symbol::Core { record, local, wide: false })?,
+            "core64" => pair().map(|(record, local)| Symbol::Core { record, local, wide: true })?,
             "ctx" => pair().map(|(record, local)| Symbol::Ctx { record, local })?,
             "opaque" => Symbol::Opaque(rest.trim().parse().ok()?),
             "rodata" => Symbol::Rodata(number(rest)?),
@@ -128,11 +112,7 @@ pub(crate) enum Namespace {
 impl Namespace {
     pub(crate) fn from_number(number: u32) -> Option<Namespace> {
         use Namespace::*;
-        [
-            Helper, Barrier, Subprog, Map, Core, Ctx, Opaque, Rodata, Ksym,
-        ]
-        .get(number as usize)
-        .copied()
+        [Helper, Barrier, Subprog, Map, Core, Ctx, Opaque, Rodata, Ksym].get(number as usize).copied()
     }
 }
 
@@ -196,20 +176,9 @@ mod tests {
     fn text_form_round_trips() {
         for symbol in [
             Symbol::Map(1),
-            Symbol::Core {
-                record: 2,
-                local: 8,
-                wide: false,
-            },
-            Symbol::Core {
-                record: 2,
-                local: u64::MAX,
-                wide: true,
-            },
-            Symbol::Ctx {
-                record: 0,
-                local: 16,
-            },
+            Symbol::Core { record: 2, local: 8, wide: false },
+            Symbol::Core { record: 2, local: u64::MAX, wide: true },
+            Symbol::Ctx { record: 0, local: 16 },
             Symbol::Opaque(-7),
             Symbol::Rodata(24),
             Symbol::Subprog(FuncId(1)),

@@ -25,10 +25,7 @@ fn only_context_loads_may_move() {
         let back = f.load(slot, Width::W32);
         f.ret(back);
     });
-    assert!(
-        text.contains("load.i32 notrap aligned readonly can_move little v0+16"),
-        "{text}"
-    );
+    assert!(text.contains("load.i32 notrap aligned readonly can_move little v0+16"), "{text}");
     assert!(text.contains("store notrap aligned little"), "{text}");
     assert!(text.contains("load.i32 notrap aligned little"), "{text}");
 }

@@ -33,10 +33,7 @@ impl Isel<'_> {
     pub(super) fn patched_immediate(&self, value: Value) -> Option<(SymbolId, i32)> {
         let (_, id) = symbol_of(self.func, value)?;
         let local = match self.symbols.get(id)? {
-            Symbol::Core {
-                local, wide: false, ..
-            }
-            | Symbol::Ctx { local, .. } => local,
+            Symbol::Core { local, wide: false, .. } | Symbol::Ctx { local, .. } => local,
             _ => return None,
         };
         Some((id, i32::try_from(local).ok()?))
@@ -55,12 +52,7 @@ impl Isel<'_> {
 
     /// The memory operand for an access at `address + offset`, and its base.
     pub(super) fn mem(&mut self, address: Value, offset: i32, width: Width) -> (Mem, Option<VReg>) {
-        let mut mem = Mem {
-            base: Base::Reg,
-            offset,
-            symbol: None,
-            width,
-        };
+        let mut mem = Mem { base: Base::Reg, offset, symbol: None, width };
         let mut address = self.without_casts(address);
         while let Some((inner, add)) = self.constant_offset(address) {
             let Some(sum) = add_offset(mem.offset, add) else {
@@ -69,9 +61,7 @@ impl Isel<'_> {
             mem.offset = sum;
             address = inner;
         }
-        if let Some(InstructionData::StackAddr {
-            stack_slot, offset, ..
-        }) = self.def(address)
+        if let Some(InstructionData::StackAddr { stack_slot, offset, .. }) = self.def(address)
             && let Some(sum) = add_offset(mem.offset, i64::from(i32::from(offset)))
         {
             mem.base = Base::Slot(stack_slot);
@@ -108,19 +98,15 @@ impl Isel<'_> {
             value = inner;
         }
         match self.def(value)? {
-            InstructionData::StackAddr {
-                stack_slot, offset, ..
-            } => Some((stack_slot, add_offset(total, i64::from(i32::from(offset)))?)),
+            InstructionData::StackAddr { stack_slot, offset, .. } => {
+                Some((stack_slot, add_offset(total, i64::from(i32::from(offset)))?))
+            }
             _ => None,
         }
     }
 
     fn constant_offset(&self, address: Value) -> Option<(Value, i64)> {
-        let InstructionData::Binary {
-            opcode,
-            args: [x, y],
-        } = self.def(address)?
-        else {
+        let InstructionData::Binary { opcode, args: [x, y] } = self.def(address)? else {
             return None;
         };
         let dfg = &self.func.dfg;
@@ -133,11 +119,7 @@ impl Isel<'_> {
     }
 
     fn symbolic_offset(&self, address: Value) -> Option<(Value, SymbolId, i32)> {
-        let InstructionData::Binary {
-            opcode: Opcode::Iadd,
-            args: [x, y],
-        } = self.def(address)?
-        else {
+        let InstructionData::Binary { opcode: Opcode::Iadd, args: [x, y] } = self.def(address)? else {
             return None;
         };
         let (base, (symbol, local)) = match self.patched_immediate(y) {
@@ -152,15 +134,9 @@ impl Isel<'_> {
     pub(super) fn test(&mut self, cond: Value) -> (Test, Vec<Operand>) {
         let (cond, negate) = self.underlying_condition(cond);
         let (mut test, operands) = match self.def(cond) {
-            Some(InstructionData::IntCompare {
-                cond, args: [x, y], ..
-            }) => self.compare(cond, x, y),
+            Some(InstructionData::IntCompare { cond, args: [x, y], .. }) => self.compare(cond, x, y),
             _ => {
-                let test = Test {
-                    op: JmpOp::Ne,
-                    wide: true,
-                    rhs: Src::Imm(0),
-                };
+                let test = Test { op: JmpOp::Ne, wide: true, rhs: Src::Imm(0) };
                 (test, vec![Operand::reg_use(self.reg(cond))])
             }
         };
@@ -177,9 +153,7 @@ impl Isel<'_> {
         let (mut value, mut flipped) = (found, false);
         loop {
             match self.def(value) {
-                Some(InstructionData::IntCompare {
-                    cond, args: [x, y], ..
-                }) => {
+                Some(InstructionData::IntCompare { cond, args: [x, y], .. }) => {
                     (found, negate) = (value, flipped);
                     if self.constant(y) != Some(0) {
                         return (found, negate);
@@ -193,10 +167,7 @@ impl Isel<'_> {
                 }
                 // The value below is a comparison, 0 or 1, or we return what
                 // was found above.
-                Some(InstructionData::Unary {
-                    opcode: Opcode::Uextend | Opcode::Ireduce,
-                    arg,
-                }) => {
+                Some(InstructionData::Unary { opcode: Opcode::Uextend | Opcode::Ireduce, arg }) => {
                     value = self.func.dfg.resolve_aliases(arg);
                 }
                 _ => return (found, negate),
@@ -222,14 +193,7 @@ impl Isel<'_> {
                 Src::Reg
             }
         };
-        (
-            Test {
-                op: jump_op(cond),
-                wide,
-                rhs,
-            },
-            operands,
-        )
+        (Test { op: jump_op(cond), wide, rhs }, operands)
     }
 }
 

@@ -15,29 +15,16 @@ impl Isel<'_> {
     /// asked for.
     pub(super) fn inst(&mut self, inst: Inst, data: InstructionData) -> Result<(), String> {
         match data {
-            InstructionData::MultiAry {
-                opcode: Opcode::Return,
-                ..
-            } => return self.ret(inst),
+            InstructionData::MultiAry { opcode: Opcode::Return, .. } => return self.ret(inst),
             InstructionData::Call { func_ref, .. } => return self.call(inst, func_ref),
-            InstructionData::Store {
-                args: [value, base],
-                offset,
-                ..
-            } => {
+            InstructionData::Store { args: [value, base], offset, .. } => {
                 return self.store(value, base, offset.into());
             }
-            InstructionData::AtomicRmw {
-                op,
-                args: [base, value],
-                ..
-            } => {
+            InstructionData::AtomicRmw { op, args: [base, value], .. } => {
                 return self.atomic_rmw(inst, op, base, value);
             }
             InstructionData::AtomicCas { args, .. } => return self.atomic_cas(inst, args),
-            InstructionData::NullAry {
-                opcode: Opcode::Nop,
-            } => return Ok(()),
+            InstructionData::NullAry { opcode: Opcode::Nop } => return Ok(()),
             _ => {}
         }
         let Some(def) = self.asked(inst) else {
@@ -48,19 +35,13 @@ impl Isel<'_> {
             InstructionData::Unary { opcode, arg } => self.unary(inst, def, opcode, arg),
             InstructionData::Binary { opcode, args } => self.binary(inst, def, opcode, args),
             InstructionData::IntCompare { .. } => self.flag(inst, def),
-            InstructionData::Ternary {
-                opcode: Opcode::Select,
-                args,
-            } => self.select(def, args),
+            InstructionData::Ternary { opcode: Opcode::Select, args } => self.select(def, args),
             _ => Err(self.unexpected(inst)),
         }
     }
 
     fn unexpected(&self, inst: Inst) -> String {
-        format!(
-            "no selection rule for `{}`",
-            self.func.dfg.display_inst(inst)
-        )
+        format!("no selection rule for `{}`", self.func.dfg.display_inst(inst))
     }
 
     fn ret(&mut self, inst: Inst) -> Result<(), String> {
@@ -142,10 +123,7 @@ impl Isel<'_> {
                 Opcode::Uextend | Opcode::Sextend if self.bits(arg) >= bits => Some(arg),
                 _ => None,
             },
-            Some(InstructionData::Binary {
-                opcode: Opcode::Band,
-                args: [x, y],
-            }) => {
+            Some(InstructionData::Binary { opcode: Opcode::Band, args: [x, y] }) => {
                 let low = mask(ir::Type::int(bits as u16).unwrap_or(ir::types::I64), -1);
                 let keeps_all = |value| self.constant(value).is_some_and(|c| c & low == low);
                 match (keeps_all(x), keeps_all(y)) {
@@ -159,13 +137,7 @@ impl Isel<'_> {
         inner.map_or(value, |inner| self.low_bits(inner, bits))
     }
 
-    fn atomic_rmw(
-        &mut self,
-        inst: Inst,
-        op: AtomicRmwOp,
-        base: Value,
-        value: Value,
-    ) -> Result<(), String> {
+    fn atomic_rmw(&mut self, inst: Inst, op: AtomicRmwOp, base: Value, value: Value) -> Result<(), String> {
         let (alu, negate) = match op {
             AtomicRmwOp::Add => (Some(AluOp::Add), false),
             AtomicRmwOp::Sub => (Some(AluOp::Add), true),
@@ -224,29 +196,15 @@ impl Isel<'_> {
         let from = self.bits(arg);
         let reg = self.reg(arg);
         let insts = match opcode {
-            Opcode::Ireduce => vec![(
-                Op::Mov32,
-                vec![Operand::reg_def(def), Operand::reg_use(reg)],
-            )],
+            Opcode::Ireduce => vec![(Op::Mov32, vec![Operand::reg_def(def), Operand::reg_use(reg)])],
             Opcode::Uextend => {
                 let rhs = Src::Imm((1 << from) - 1);
-                vec![(
-                    Op::Alu {
-                        op: AluOp::And,
-                        wide: true,
-                        rhs,
-                    },
-                    reuse(def, reg),
-                )]
+                vec![(Op::Alu { op: AluOp::And, wide: true, rhs }, reuse(def, reg))]
             }
             Opcode::Sextend => self.sign_extend(def, reg, from, to),
             Opcode::Ineg => vec![(Op::Neg { wide: to == 64 }, reuse(def, reg))],
             Opcode::Bnot => {
-                let op = Op::Alu {
-                    op: AluOp::Xor,
-                    wide: to == 64,
-                    rhs: Src::Imm(-1),
-                };
+                let op = Op::Alu { op: AluOp::Xor, wide: to == 64, rhs: Src::Imm(-1) };
                 vec![(op, reuse(def, reg))]
             }
             Opcode::Bswap => vec![(Op::Swap { bits: to }, reuse(def, reg))],
@@ -263,32 +221,12 @@ impl Isel<'_> {
         let rhs = Src::Imm(distance as i32);
         let up = self.draft.new_vreg();
         vec![
-            (
-                Op::Alu {
-                    op: AluOp::Lsh,
-                    wide,
-                    rhs,
-                },
-                reuse(up, reg),
-            ),
-            (
-                Op::Alu {
-                    op: AluOp::Arsh,
-                    wide,
-                    rhs,
-                },
-                reuse(def, up),
-            ),
+            (Op::Alu { op: AluOp::Lsh, wide, rhs }, reuse(up, reg)),
+            (Op::Alu { op: AluOp::Arsh, wide, rhs }, reuse(def, up)),
         ]
     }
 
-    fn binary(
-        &mut self,
-        inst: Inst,
-        def: VReg,
-        opcode: Opcode,
-        [x, y]: [Value; 2],
-    ) -> Result<(), String> {
+    fn binary(&mut self, inst: Inst, def: VReg, opcode: Opcode, [x, y]: [Value; 2]) -> Result<(), String> {
         let op = match opcode {
             Opcode::Iadd => AluOp::Add,
             Opcode::Isub => AluOp::Sub,
@@ -303,18 +241,9 @@ impl Isel<'_> {
             Opcode::Sshr => AluOp::Arsh,
             _ => return Err(self.unexpected(inst)),
         };
-        let commutes = matches!(
-            op,
-            AluOp::Add | AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor
-        );
-        let folds = |isel: &Self, value| {
-            isel.immediate(value).is_some() || isel.patched_immediate(value).is_some()
-        };
-        let (x, y) = if commutes && folds(self, x) && !folds(self, y) {
-            (y, x)
-        } else {
-            (x, y)
-        };
+        let commutes = matches!(op, AluOp::Add | AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor);
+        let folds = |isel: &Self, value| isel.immediate(value).is_some() || isel.patched_immediate(value).is_some();
+        let (x, y) = if commutes && folds(self, x) && !folds(self, y) { (y, x) } else { (x, y) };
         let wide = self.bits(x) == 64;
         if op == AluOp::And && wide && self.constant(y) == Some(0xffff_ffff) {
             let operands = vec![Operand::reg_def(def), Operand::reg_use(self.reg(x))];
@@ -322,9 +251,7 @@ impl Isel<'_> {
             return Ok(());
         }
         let (rhs, right) = match op {
-            AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => {
-                self.shift_amount(y, if wide { 64 } else { 32 })
-            }
+            AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => self.shift_amount(y, if wide { 64 } else { 32 }),
             AluOp::Div | AluOp::Mod => self.divisor(y),
             _ => self.rhs(y),
         };
@@ -356,14 +283,7 @@ impl Isel<'_> {
         let zero = self.remake(Op::Const(0));
         let mut operands = reuse(def, zero);
         operands.extend(compared);
-        self.emit([(
-            Op::Select {
-                test,
-                wide: true,
-                then: Src::Imm(1),
-            },
-            operands,
-        )]);
+        self.emit([(Op::Select { test, wide: true, then: Src::Imm(1) }, operands)]);
         Ok(())
     }
 
@@ -392,22 +312,11 @@ impl Isel<'_> {
     /// `base + offset` in a register of its own, before the current instruction.
     pub(super) fn add_before(&mut self, base: VReg, offset: i32) -> VReg {
         let sum = self.draft.new_vreg();
-        let op = Op::Alu {
-            op: AluOp::Add,
-            wide: true,
-            rhs: Src::Imm(offset),
-        };
+        let op = Op::Alu { op: AluOp::Add, wide: true, rhs: Src::Imm(offset) };
         let srcloc = self.srcloc;
         // `pending` is emitted backwards: the sum must come before what the
         // base itself needed, that is after it in program order.
-        self.pending.insert(
-            0,
-            crate::bpf::vcode::VInst {
-                op,
-                operands: reuse(sum, base),
-                srcloc,
-            },
-        );
+        self.pending.insert(0, crate::bpf::vcode::VInst { op, operands: reuse(sum, base), srcloc });
         sum
     }
 }

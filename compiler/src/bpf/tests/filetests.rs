@@ -17,9 +17,7 @@ use crate::opt::{self, Level};
 const MARKER: &str = "; expect\n";
 
 fn directory(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/filetests")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/filetests").join(name)
 }
 
 /// The functions and symbols of a file.
@@ -34,19 +32,12 @@ fn parse(text: &str) -> Result<Module, String> {
         let id = module.symbols.intern(symbol);
         let expected = format!("u{}:{}", symbol.namespace() as u32, id.0);
         if name.trim() != expected {
-            return Err(format!(
-                "symbol `{}` must be called {expected}",
-                name.trim()
-            ));
+            return Err(format!("symbol `{}` must be called {expected}", name.trim()));
         }
     }
     let functions = parse_functions(text).map_err(|error| error.to_string())?;
     for (index, ir) in functions.into_iter().enumerate() {
-        module.funcs.push(Func {
-            name: format!("f{index}"),
-            ir,
-            slot_names: Vec::new(),
-        });
+        module.funcs.push(Func { name: format!("f{index}"), ir, slot_names: Vec::new() });
     }
     Ok(module)
 }
@@ -75,12 +66,8 @@ fn listing(text: &str) -> Result<String, String> {
         match compile(&module, &func) {
             Ok(code) => {
                 let listing = Listing::new(&code, &module, &|_| None);
-                write!(
-                    out,
-                    "{}: {} bytes of stack\n{listing}",
-                    func.name, code.stack
-                )
-                .map_err(|error| error.to_string())?;
+                write!(out, "{}: {} bytes of stack\n{listing}", func.name, code.stack)
+                    .map_err(|error| error.to_string())?;
             }
             Err(error) => out += &format!("{error}\n"),
         }
@@ -92,10 +79,7 @@ fn run(name: &str, stage: fn(&str) -> Result<String, String>) {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory(name))
         .expect("the directory of the tests exists")
         .map(|entry| entry.expect("a directory entry").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "clif")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "clif"))
         .collect();
     files.sort();
     assert!(!files.is_empty(), "no tests in {name}");
@@ -104,10 +88,7 @@ fn run(name: &str, stage: fn(&str) -> Result<String, String>) {
         let text = std::fs::read_to_string(&path).expect("a readable test");
         let (input, expected) = text.split_once(MARKER).unwrap_or((&text, ""));
         let output = stage(input).unwrap_or_else(|error| format!("error: {error}\n"));
-        let actual: String = output
-            .lines()
-            .map(|line| format!("; {line}").trim_end().to_owned() + "\n")
-            .collect();
+        let actual: String = output.lines().map(|line| format!("; {line}").trim_end().to_owned() + "\n").collect();
         if actual == expected {
             continue;
         }
@@ -118,10 +99,7 @@ fn run(name: &str, stage: fn(&str) -> Result<String, String>) {
             failures += &format!("{}:\n{actual}\n", path.display());
         }
     }
-    assert!(
-        failures.is_empty(),
-        "BTC_BLESS=1 accepts these:\n{failures}"
-    );
+    assert!(failures.is_empty(), "BTC_BLESS=1 accepts these:\n{failures}");
 }
 
 #[test]

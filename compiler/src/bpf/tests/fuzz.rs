@@ -21,19 +21,13 @@ use crate::opt::{self, Level};
 
 /// In the log when the verifier gives up: after a million instructions, or with
 /// too many unexplored branches. Nested loops of random code do that.
-const TOO_COMPLEX: [&str; 2] = [
-    "BPF program is too large. Processed",
-    "jumps is too complex",
-];
+const TOO_COMPLEX: [&str; 2] = ["BPF program is too large. Processed", "jumps is too complex"];
 
 /// Bytes of the context: inputs, then the result.
 const CTX_BYTES: usize = (INPUTS + 1) * 8;
 
 fn env(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
 /// Small and large programs, with and without rare operations.
@@ -43,11 +37,7 @@ fn profile(seed: u64, fetch: bool) -> Profile {
         1..4 => 40,
         _ => 15,
     };
-    Profile {
-        statements,
-        rare: seed % 3 == 2,
-        fetch,
-    }
+    Profile { statements, rare: seed % 3 == 2, fetch }
 }
 
 fn oracle(func: &ir::Function, inputs: &[i64]) -> i64 {
@@ -65,10 +55,7 @@ fn oracle(func: &ir::Function, inputs: &[i64]) -> i64 {
 }
 
 fn context(inputs: &[i64]) -> Vec<u8> {
-    let mut ctx: Vec<u8> = inputs
-        .iter()
-        .flat_map(|input| input.to_le_bytes())
-        .collect();
+    let mut ctx: Vec<u8> = inputs.iter().flat_map(|input| input.to_le_bytes()).collect();
     ctx.resize(CTX_BYTES, 0);
     ctx
 }
@@ -92,22 +79,13 @@ impl Case {
         let profile = profile(seed, fetch);
         let oracle = generate(seed, Form::Oracle, profile, &mut module.symbols);
         let program = generate(seed, Form::Program, profile, &mut module.symbols);
-        Case {
-            seed,
-            module,
-            oracle,
-            program,
-        }
+        Case { seed, module, oracle, program }
     }
 
     fn compile(&self, level: Level) -> Code {
         let ir = opt::run_passes(self.program.clone(), level);
         let ir = ir.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
-        let func = Func {
-            name: format!("seed{}", self.seed),
-            ir,
-            slot_names: Vec::new(),
-        };
+        let func = Func { name: format!("seed{}", self.seed), ir, slot_names: Vec::new() };
         let code = compile(&self.module, &func);
         code.unwrap_or_else(|error| panic!("{error}\n{func}"))
     }
@@ -238,31 +216,17 @@ fn the_same_program_gives_the_same_code() {
 fn large_programs_compile_or_say_why_not() {
     for seed in 1..4 {
         let mut symbols = SymbolTable::default();
-        let profile = Profile {
-            statements: 2000,
-            rare: seed == 2,
-            fetch: true,
-        };
+        let profile = Profile { statements: 2000, rare: seed == 2, fetch: true };
         let ir = generate(seed, Form::Program, profile, &mut symbols);
         let started = std::time::Instant::now();
         let ir = opt::run_passes(ir, Level::Full).expect("optimises");
         let optimized = started.elapsed();
-        let func = Func {
-            name: "large".to_owned(),
-            ir,
-            slot_names: Vec::new(),
-        };
-        let module = Module {
-            funcs: Vec::new(),
-            symbols,
-        };
+        let func = Func { name: "large".to_owned(), ir, slot_names: Vec::new() };
+        let module = Module { funcs: Vec::new(), symbols };
         let result = compile(&module, &func);
         let total = started.elapsed();
         match result {
-            Ok(code) => eprintln!(
-                "{} instructions, {optimized:?} of {total:?}",
-                code.insns.len()
-            ),
+            Ok(code) => eprintln!("{} instructions, {optimized:?} of {total:?}", code.insns.len()),
             Err(Error::StackTooLarge { bytes, .. }) => {
                 eprintln!("{bytes} bytes, {optimized:?} of {total:?}")
             }
@@ -279,11 +243,7 @@ fn the_optimiser_introduces_no_new_operations() {
     let mut introduced = BTreeSet::new();
     for seed in 1..200 {
         let mut symbols = SymbolTable::default();
-        let profile = Profile {
-            statements: 40,
-            rare: false,
-            fetch: true,
-        };
+        let profile = Profile { statements: 40, rare: false, fetch: true };
         let before = generate(seed, Form::Program, profile, &mut symbols);
         let after = opt::run_passes(before.clone(), Level::Full).expect("optimises");
         let operations = opcodes(&before);
@@ -291,26 +251,15 @@ fn the_optimiser_introduces_no_new_operations() {
     }
     let built = opcodes_of_the_builder();
     introduced.retain(|opcode| !built.contains(opcode));
-    let new: Vec<&String> = introduced
-        .iter()
-        .filter(|op| !known.contains(&op.as_str()))
-        .collect();
+    let new: Vec<&String> = introduced.iter().filter(|op| !known.contains(&op.as_str())).collect();
     assert!(new.is_empty(), "{new:?}");
 }
 
 fn opcodes(func: &ir::Function) -> BTreeSet<String> {
-    let insts = func
-        .layout
-        .blocks()
-        .flat_map(|block| func.layout.block_insts(block));
-    insts
-        .map(|inst| func.dfg.insts[inst].opcode().to_string())
-        .collect()
+    let insts = func.layout.blocks().flat_map(|block| func.layout.block_insts(block));
+    insts.map(|inst| func.dfg.insts[inst].opcode().to_string()).collect()
 }
 
 fn opcodes_of_the_builder() -> BTreeSet<String> {
-    dialect::EMITTED
-        .iter()
-        .map(|opcode| opcode.to_string())
-        .collect()
+    dialect::EMITTED.iter().map(|opcode| opcode.to_string()).collect()
 }

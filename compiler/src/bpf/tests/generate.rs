@@ -7,9 +7,7 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I16, I32, I64};
-use cranelift_codegen::ir::{
-    self, AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value,
-};
+use cranelift_codegen::ir::{self, AtomicRmwOp, Endianness, InstBuilder, MemFlagsData, Opcode, Type, Value};
 use cranelift_codegen::isa::{CallConv, TargetFrontendConfig};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 
@@ -95,12 +93,7 @@ struct Generator<'a> {
 }
 
 /// The program of `seed`.
-pub(super) fn generate(
-    seed: u64,
-    form: Form,
-    profile: Profile,
-    symbols: &mut SymbolTable,
-) -> ir::Function {
+pub(super) fn generate(seed: u64, form: Form, profile: Profile, symbols: &mut SymbolTable) -> ir::Function {
     let mut signature = ir::Signature::new(CallConv::Fast);
     let params = if form == Form::Oracle { INPUTS } else { 1 };
     signature.params.resize(params, ir::AbiParam::new(I64));
@@ -108,26 +101,12 @@ pub(super) fn generate(
     let mut func = ir::Function::with_name_signature(ir::UserFuncName::user(0, 0), signature);
     let mut context = FunctionBuilderContext::new();
     let mut f = FunctionBuilder::new(&mut func, &mut context);
-    let slot = f.create_sized_stack_slot(ir::StackSlotData::new(
-        ir::StackSlotKind::ExplicitSlot,
-        SLOT_BYTES,
-        3,
-    ));
+    let slot = f.create_sized_stack_slot(ir::StackSlotData::new(ir::StackSlotKind::ExplicitSlot, SLOT_BYTES, 3));
     let result = f.declare_var(I64);
     let random = Random::new(seed);
     let budget = profile.statements;
-    let mut generator = Generator {
-        f,
-        symbols,
-        random,
-        form,
-        profile,
-        vars: Vec::new(),
-        slot,
-        result,
-        ctx: None,
-        budget,
-    };
+    let mut generator =
+        Generator { f, symbols, random, form, profile, vars: Vec::new(), slot, result, ctx: None, budget };
     generator.function();
     generator.f.seal_all_blocks();
     generator.f.finalize(TargetFrontendConfig {
@@ -155,19 +134,13 @@ impl Generator<'_> {
                 // The first word of a tracepoint's context is the kernel's own.
                 let first = if self.ctx.is_some() { 0 } else { 8 };
                 let load = |at: usize| (first + at * 8) as i32;
-                (0..INPUTS)
-                    .map(|at| self.f.ins().load(I64, flags(), params[0], load(at)))
-                    .collect()
+                (0..INPUTS).map(|at| self.f.ins().load(I64, flags(), params[0], load(at))).collect()
             }
         };
         for ty in [I64, I64, I64, I64, I64, I32, I32, I32, I16, I16, I8, I8] {
             let var = self.f.declare_var(ty);
             let input = inputs[self.random.below(INPUTS as u64) as usize];
-            let value = if ty == I64 {
-                input
-            } else {
-                self.f.ins().ireduce(ty, input)
-            };
+            let value = if ty == I64 { input } else { self.f.ins().ireduce(ty, input) };
             self.f.def_var(var, value);
             self.vars.push((ty, var));
         }
@@ -187,11 +160,7 @@ impl Generator<'_> {
         let mut hash = self.f.use_var(self.result);
         for (ty, var) in self.vars.clone() {
             let value = self.f.use_var(var);
-            let value = if ty == I64 {
-                value
-            } else {
-                self.f.ins().uextend(I64, value)
-            };
+            let value = if ty == I64 { value } else { self.f.ins().uextend(I64, value) };
             let factor = self.f.ins().iconst(I64, 31);
             let scaled = self.f.ins().imul(hash, factor);
             hash = self.f.ins().bxor(scaled, value);
@@ -246,12 +215,7 @@ impl Generator<'_> {
         if self.random.below(4) == 0 {
             return self.constant(ty);
         }
-        let of_type: Vec<Variable> = self
-            .vars
-            .iter()
-            .filter(|(other, _)| *other == ty)
-            .map(|&(_, var)| var)
-            .collect();
+        let of_type: Vec<Variable> = self.vars.iter().filter(|(other, _)| *other == ty).map(|&(_, var)| var).collect();
         let var = self.random.pick(&of_type);
         self.f.use_var(var)
     }
@@ -272,18 +236,10 @@ impl Generator<'_> {
         }
         let symbol = Symbol::Opaque(value);
         let id = self.symbols.intern(symbol);
-        let name = ir::UserExternalName {
-            namespace: symbol.namespace() as u32,
-            index: id.0,
-        };
+        let name = ir::UserExternalName { namespace: symbol.namespace() as u32, index: id.0 };
         let name = ir::ExternalName::user(self.f.func.declare_imported_user_function(name));
         let offset = 0.into();
-        let data = ir::GlobalValueData::Symbol {
-            name,
-            offset,
-            colocated: false,
-            tls: false,
-        };
+        let data = ir::GlobalValueData::Symbol { name, offset, colocated: false, tls: false };
         let global = self.f.create_global_value(data);
         self.f.ins().symbol_value(I64, global)
     }
@@ -304,9 +260,7 @@ impl Generator<'_> {
         match from.bits().cmp(&ty.bits()) {
             std::cmp::Ordering::Equal => value,
             std::cmp::Ordering::Greater => self.f.ins().ireduce(ty, value),
-            std::cmp::Ordering::Less if self.random.below(2) == 0 => {
-                self.f.ins().uextend(ty, value)
-            }
+            std::cmp::Ordering::Less if self.random.below(2) == 0 => self.f.ins().uextend(ty, value),
             std::cmp::Ordering::Less => self.f.ins().sextend(ty, value),
         }
     }
@@ -352,11 +306,7 @@ impl Generator<'_> {
         if self.random.below(4) == 0 && ty != I8 {
             let flag = cond_flag(&mut self.f, cond);
             let flag = self.f.ins().uextend(I64, flag);
-            return if ty == I64 {
-                flag
-            } else {
-                self.f.ins().ireduce(ty, flag)
-            };
+            return if ty == I64 { flag } else { self.f.ins().ireduce(ty, flag) };
         }
         let (yes, no) = (self.operand(ty), self.operand(ty));
         self.f.ins().select(cond, yes, no)
@@ -365,15 +315,8 @@ impl Generator<'_> {
     fn unary(&mut self, ty: Type) -> Value {
         let value = self.operand(ty);
         let common: &[Opcode] = &[Opcode::Bnot, Opcode::Ineg, Opcode::Bswap];
-        let rare: &[Opcode] = &[
-            Opcode::Iabs,
-            Opcode::Bmask,
-            Opcode::Clz,
-            Opcode::Ctz,
-            Opcode::Cls,
-            Opcode::Popcnt,
-            Opcode::Bitrev,
-        ];
+        let rare: &[Opcode] =
+            &[Opcode::Iabs, Opcode::Bmask, Opcode::Clz, Opcode::Ctz, Opcode::Cls, Opcode::Popcnt, Opcode::Bitrev];
         let from = if self.profile.rare { rare } else { common };
         let opcode = match self.random.pick(from) {
             Opcode::Bswap if ty == I8 => Opcode::Bnot,
@@ -420,20 +363,14 @@ impl Generator<'_> {
         let clear = self.f.ins().iconst(ty, crate::bpf::value::mask(ty, !clear));
         let y = self.f.ins().band(y, clear);
         let y = self.f.ins().bor(y, set);
-        let opcode = self
-            .random
-            .pick(&[Opcode::Udiv, Opcode::Urem, Opcode::Sdiv, Opcode::Srem]);
+        let opcode = self.random.pick(&[Opcode::Udiv, Opcode::Urem, Opcode::Sdiv, Opcode::Srem]);
         let (inst, dfg) = self.f.ins().Binary(opcode, ty, x, y);
         dfg.first_result(inst)
     }
 
     fn branch(&mut self, depth: u32) {
         let cond = self.condition();
-        let (then, otherwise, end) = (
-            self.f.create_block(),
-            self.f.create_block(),
-            self.f.create_block(),
-        );
+        let (then, otherwise, end) = (self.f.create_block(), self.f.create_block(), self.f.create_block());
         self.f.ins().brif(cond, then, &[], otherwise, &[]);
         self.f.switch_to_block(then);
         self.statements(depth + 1);
@@ -455,20 +392,13 @@ impl Generator<'_> {
         let counter = self.f.declare_var(I64);
         let zero = self.f.ins().iconst(I64, 0);
         self.f.def_var(counter, zero);
-        let (header, body, exit) = (
-            self.f.create_block(),
-            self.f.create_block(),
-            self.f.create_block(),
-        );
+        let (header, body, exit) = (self.f.create_block(), self.f.create_block(), self.f.create_block());
         self.f.ins().jump(header, &[]);
         self.f.switch_to_block(header);
         let now = self.f.use_var(counter);
         let limit = 1 + self.random.below(4) as i64;
         let limit = self.f.ins().iconst(I64, limit);
-        let done = self
-            .f
-            .ins()
-            .icmp(IntCC::UnsignedGreaterThanOrEqual, now, limit);
+        let done = self.f.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, now, limit);
         self.f.ins().brif(done, exit, &[], body, &[]);
         self.f.switch_to_block(body);
         self.statements(depth + 1);
@@ -518,13 +448,8 @@ impl Generator<'_> {
             }
             _ => {
                 let every: &[AtomicRmwOp] = &[AtomicRmwOp::Add, AtomicRmwOp::Sub];
-                let bitwise: &[AtomicRmwOp] = &[
-                    AtomicRmwOp::Add,
-                    AtomicRmwOp::Sub,
-                    AtomicRmwOp::And,
-                    AtomicRmwOp::Or,
-                    AtomicRmwOp::Xor,
-                ];
+                let bitwise: &[AtomicRmwOp] =
+                    &[AtomicRmwOp::Add, AtomicRmwOp::Sub, AtomicRmwOp::And, AtomicRmwOp::Or, AtomicRmwOp::Xor];
                 let op = match self.form {
                     Form::ReadOnly => self.random.pick(every),
                     _ if self.profile.fetch && self.random.below(6) == 0 => AtomicRmwOp::Xchg,
@@ -534,12 +459,7 @@ impl Generator<'_> {
             }
         };
         if self.profile.fetch && self.random.below(2) == 0 {
-            let vars: Vec<Variable> = self
-                .vars
-                .iter()
-                .filter(|(other, _)| *other == ty)
-                .map(|&(_, var)| var)
-                .collect();
+            let vars: Vec<Variable> = self.vars.iter().filter(|(other, _)| *other == ty).map(|&(_, var)| var).collect();
             let var = self.random.pick(&vars);
             self.f.def_var(var, old);
         }
@@ -566,21 +486,13 @@ impl Generator<'_> {
     }
 
     fn call_named(&mut self, namespace: Namespace, index: u32, args: &[Value]) -> Value {
-        let name = ir::UserExternalName {
-            namespace: namespace as u32,
-            index,
-        };
+        let name = ir::UserExternalName { namespace: namespace as u32, index };
         let name = ir::ExternalName::user(self.f.func.declare_imported_user_function(name));
         let mut signature = ir::Signature::new(CallConv::Fast);
         signature.params.resize(args.len(), ir::AbiParam::new(I64));
         signature.returns.push(ir::AbiParam::new(I64));
         let signature = self.f.import_signature(signature);
-        let func = self.f.import_function(ir::ExtFuncData {
-            name,
-            signature,
-            colocated: false,
-            patchable: false,
-        });
+        let func = self.f.import_function(ir::ExtFuncData { name, signature, colocated: false, patchable: false });
         let call = self.f.ins().call(func, args);
         self.f.inst_results(call)[0]
     }

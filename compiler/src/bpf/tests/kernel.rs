@@ -65,11 +65,7 @@ fn descriptor(number: libc::c_long) -> OwnedFd {
 /// Loads a program; the error is the verifier's log.
 pub fn load(program_type: u32, code: &[u8], verbose: bool) -> Result<OwnedFd, String> {
     let mut log = vec![0_u8; 1 << 20];
-    let flags = if program_type == SYSCALL {
-        SLEEPABLE
-    } else {
-        0
-    };
+    let flags = if program_type == SYSCALL { SLEEPABLE } else { 0 };
     let attempt = |log_level: u32, log: &mut Vec<u8>| {
         let attr = Attr::new()
             .u32(0, program_type)
@@ -79,18 +75,11 @@ pub fn load(program_type: u32, code: &[u8], verbose: bool) -> Result<OwnedFd, St
             .u32(44, flags);
         let attr = match log_level {
             0 => attr,
-            level => attr
-                .u32(24, level)
-                .u32(28, log.len() as u32)
-                .ptr(32, log.as_mut_ptr()),
+            level => attr.u32(24, level).u32(28, log.len() as u32).ptr(32, log.as_mut_ptr()),
         };
         attr.call(PROG_LOAD)
     };
-    let quiet = if verbose {
-        attempt(1, &mut log)
-    } else {
-        attempt(0, &mut log)
-    };
+    let quiet = if verbose { attempt(1, &mut log) } else { attempt(0, &mut log) };
     match quiet.or_else(|_| attempt(1, &mut log)) {
         Ok(number) => Ok(descriptor(number)),
         Err(error) => {
@@ -102,11 +91,7 @@ pub fn load(program_type: u32, code: &[u8], verbose: bool) -> Result<OwnedFd, St
 
 /// Creates a map.
 pub fn create_map(kind: u32, key: u32, value: u32, entries: u32) -> Result<OwnedFd, String> {
-    let attr = Attr::new()
-        .u32(0, kind)
-        .u32(4, key)
-        .u32(8, value)
-        .u32(12, entries);
+    let attr = Attr::new().u32(0, kind).u32(4, key).u32(8, value).u32(12, entries);
     let number = attr.call(MAP_CREATE).map_err(|error| error.to_string())?;
     Ok(descriptor(number))
 }
@@ -128,18 +113,14 @@ impl Runnable {
 
     /// Runs it once over `ctx`; gives what it returned.
     pub fn run(&self, ctx: &mut [u8]) -> Result<u32, String> {
-        let mut attr = Attr::new()
-            .u32(0, self.0.as_raw_fd() as u32)
-            .u32(40, ctx.len() as u32)
-            .ptr(48, ctx.as_mut_ptr());
+        let mut attr =
+            Attr::new().u32(0, self.0.as_raw_fd() as u32).u32(40, ctx.len() as u32).ptr(48, ctx.as_mut_ptr());
         let attr_ptr = attr.0.as_mut_ptr();
         // SAFETY: as in `Attr::call`; the result is written into `attr`.
         let result = unsafe { libc::syscall(libc::SYS_bpf, PROG_TEST_RUN, attr_ptr, attr.0.len()) };
         if result < 0 {
             return Err(std::io::Error::last_os_error().to_string());
         }
-        Ok(u32::from_ne_bytes([
-            attr.0[4], attr.0[5], attr.0[6], attr.0[7],
-        ]))
+        Ok(u32::from_ne_bytes([attr.0[4], attr.0[5], attr.0[6], attr.0[7]]))
     }
 }

@@ -11,9 +11,7 @@ use crate::opt::{Level, optimize};
 /// Numbers around which operations go wrong.
 fn samples() -> Vec<i64> {
     let edges = (0..64).map(|bit| 1_i64 << bit);
-    edges
-        .flat_map(|edge| [edge, edge.wrapping_sub(1), edge.wrapping_neg(), !edge])
-        .collect()
+    edges.flat_map(|edge| [edge, edge.wrapping_sub(1), edge.wrapping_neg(), !edge]).collect()
 }
 
 /// Runs `body` on two numbers at both levels; checks against `expected`.
@@ -48,14 +46,8 @@ fn each_sample() -> Vec<(i64, i64)> {
 }
 
 fn all_pairs() -> Vec<(i64, i64)> {
-    let some: Vec<i64> = samples()
-        .into_iter()
-        .chain([0, 7, -7, 10])
-        .step_by(5)
-        .collect();
-    some.iter()
-        .flat_map(|&a| some.iter().map(move |&b| (a, b)))
-        .collect()
+    let some: Vec<i64> = samples().into_iter().chain([0, 7, -7, 10]).step_by(5).collect();
+    some.iter().flat_map(|&a| some.iter().map(move |&b| (a, b))).collect()
 }
 
 #[test]
@@ -67,26 +59,10 @@ fn ilog2() {
 #[test]
 fn division_follows_bpf() {
     let pairs = all_pairs();
-    check(
-        |f, a, b| f.udiv(a, b),
-        &pairs,
-        |a, b| (a as u64).checked_div(b as u64).unwrap_or(0) as i64,
-    );
-    check(
-        |f, a, b| f.urem(a, b),
-        &pairs,
-        |a, b| (a as u64).checked_rem(b as u64).unwrap_or(a as u64) as i64,
-    );
-    check(
-        |f, a, b| f.sdiv(a, b),
-        &pairs,
-        |a, b| if b == 0 { 0 } else { a.wrapping_div(b) },
-    );
-    check(
-        |f, a, b| f.srem(a, b),
-        &pairs,
-        |a, b| if b == 0 { a } else { a.wrapping_rem(b) },
-    );
+    check(|f, a, b| f.udiv(a, b), &pairs, |a, b| (a as u64).checked_div(b as u64).unwrap_or(0) as i64);
+    check(|f, a, b| f.urem(a, b), &pairs, |a, b| (a as u64).checked_rem(b as u64).unwrap_or(a as u64) as i64);
+    check(|f, a, b| f.sdiv(a, b), &pairs, |a, b| if b == 0 { 0 } else { a.wrapping_div(b) });
+    check(|f, a, b| f.srem(a, b), &pairs, |a, b| if b == 0 { a } else { a.wrapping_rem(b) });
 }
 
 #[test]
@@ -100,11 +76,7 @@ fn division_by_constants() {
             },
             &pairs,
             |a, _| {
-                if divisor == 0 {
-                    0
-                } else {
-                    a.wrapping_div(divisor)
-                }
+                if divisor == 0 { 0 } else { a.wrapping_div(divisor) }
             },
         );
         check(
@@ -114,11 +86,7 @@ fn division_by_constants() {
             },
             &pairs,
             |a, _| {
-                if divisor == 0 {
-                    a
-                } else {
-                    a.wrapping_rem(divisor)
-                }
+                if divisor == 0 { a } else { a.wrapping_rem(divisor) }
             },
         );
     }
@@ -127,31 +95,11 @@ fn division_by_constants() {
 #[test]
 fn conversions() {
     let pairs = each_sample();
-    check(
-        |f, a, _| f.sign_extend(a, Width::W8),
-        &pairs,
-        |a, _| i64::from(a as i8),
-    );
-    check(
-        |f, a, _| f.sign_extend(a, Width::W32),
-        &pairs,
-        |a, _| i64::from(a as i32),
-    );
-    check(
-        |f, a, _| f.zero_extend(a, Width::W16),
-        &pairs,
-        |a, _| i64::from(a as u16),
-    );
-    check(
-        |f, a, _| f.bswap(a, Width::W32),
-        &pairs,
-        |a, _| i64::from((a as u32).swap_bytes()),
-    );
-    check(
-        |f, a, _| f.bswap(a, Width::W64),
-        &pairs,
-        |a, _| a.swap_bytes(),
-    );
+    check(|f, a, _| f.sign_extend(a, Width::W8), &pairs, |a, _| i64::from(a as i8));
+    check(|f, a, _| f.sign_extend(a, Width::W32), &pairs, |a, _| i64::from(a as i32));
+    check(|f, a, _| f.zero_extend(a, Width::W16), &pairs, |a, _| i64::from(a as u16));
+    check(|f, a, _| f.bswap(a, Width::W32), &pairs, |a, _| i64::from((a as u32).swap_bytes()));
+    check(|f, a, _| f.bswap(a, Width::W64), &pairs, |a, _| a.swap_bytes());
 }
 
 #[test]
@@ -178,9 +126,7 @@ fn conditions() {
 fn compile_all(module: &Module) -> Vec<Code> {
     let funcs = module.funcs.iter();
     let optimized = funcs.map(|func| optimize(func, Level::Full).expect("optimises"));
-    optimized
-        .map(|func| compile(module, &func).expect("compiles"))
-        .collect()
+    optimized.map(|func| compile(module, &func).expect("compiles")).collect()
 }
 
 #[test]
@@ -198,20 +144,11 @@ fn lines_start_where_the_code_of_a_statement_starts() {
     });
     built.expect("infallible");
     let code = &compile_all(&module)[0];
-    let lines: Vec<(usize, u32)> = code
-        .lines
-        .iter()
-        .map(|line| (line.insn, line.srcloc))
-        .collect();
+    let lines: Vec<(usize, u32)> = code.lines.iter().map(|line| (line.insn, line.srcloc)).collect();
     assert_eq!(lines, [(0, 10), (1, 20), (2, 30)]);
     let source = |srcloc| Some(format!("line {}", srcloc / 10));
-    let listing = Listing::new(code, &module, &|_| None)
-        .with_source(&source)
-        .to_string();
-    assert!(
-        listing.contains("; line 2\n    1: call bpf_ktime_get_ns\n"),
-        "{listing}"
-    );
+    let listing = Listing::new(code, &module, &|_| None).with_source(&source).to_string();
+    assert!(listing.contains("; line 2\n    1: call bpf_ktime_get_ns\n"), "{listing}");
 }
 
 #[test]

@@ -1,0 +1,5 @@
+//! The typed tree between sema and lowering.
+
+pub mod tree;
+pub mod types;
+pub mod visit;

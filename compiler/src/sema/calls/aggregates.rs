@@ -1,0 +1,118 @@
+//! `count()`, `sum(n)` and their kin: what is assigned to aggregating maps.
+//!
+//! In: the right side of an assignment. Out: the aggregation and the value to
+//! add, or nothing if it is no aggregation.
+
+use super::{constant_integer, constant_string};
+use crate::hir::tree::Expr;
+use crate::hir::types::{Aggregate, Type};
+use crate::sema::checker::{Checker, literal};
+use crate::syntax::ast;
+use btc_payload::layout::{HIST_MAX_BITS, SeriesAgg, lhist_buckets};
+
+/// Functions that aggregate.
+pub(in crate::sema) const NAMES: &[&str] = &["avg", "count", "hist", "lhist", "max", "min", "stats", "sum", "tseries"];
+
+/// Most buckets of `lhist` and `tseries`.
+const MAX_BUCKETS: u32 = 1000;
+
+/// The aggregation a call is, by its name.
+pub(in crate::sema) fn name_of(e: &ast::Expr) -> Option<&'static str> {
+    match &e.kind {
+        ast::ExprKind::Call { name, .. } => NAMES.iter().find(|n| **n == name.value).copied(),
+        _ => None,
+    }
+}
+
+/// The aggregation an expression is: `None` if it is none, `Some(None)` if it
+/// is a wrong one (reported).
+pub(in crate::sema) fn aggregate(c: &mut Checker, e: &ast::Expr) -> Option<Option<(Aggregate, Option<Expr>)>> {
+    let name = name_of(e)?;
+    let ast::ExprKind::Call { args, .. } = &e.kind else { return None };
+    Some(build(c, name, args, e))
+}
+
+fn build(c: &mut Checker, name: &str, args: &[ast::Expr], e: &ast::Expr) -> Option<(Aggregate, Option<Expr>)> {
+    let (min, max, usage) = match name {
+        "count" => (0, 0, "count()"),
+        "hist" => (1, 2, "hist(value) or hist(value, bits)"),
+        "lhist" => (4, 4, "lhist(value, min, max, step)"),
+        "tseries" => (3, 4, "tseries(value, interval, buckets) or tseries(value, interval, buckets, function)"),
+        _ => (1, 1, "one value"),
+    };
+    if args.len() < min || args.len() > max {
+        let message = format!("`{name}` is called with {} arguments", args.len());
+        return c.error("E0401", e.span, message, &format!("usage: {usage}"));
+    }
+    let Some(first) = args.first() else { return Some((Aggregate::Count, None)) };
+    let value = c.value(first)?;
+    let signed = match &value.ty {
+        Type::Int { signed, .. } => *signed || literal(&value).is_some(),
+        Type::Enum { signed, .. } => *signed,
+        _ => false,
+    };
+    let aggregate = match name {
+        "sum" => Aggregate::Sum { signed },
+        "avg" => Aggregate::Avg { signed },
+        "min" => Aggregate::Min { signed },
+        "max" => Aggregate::Max { signed },
+        "stats" => Aggregate::Stats { signed },
+        "hist" => Aggregate::Hist { bits: hist_bits(c, args.get(1))? },
+        "lhist" => lhist(c, args)?,
+        _ => tseries(c, args, signed)?,
+    };
+    // Buckets go by signed values; a literal of either sign fits both.
+    let signed = signed || matches!(aggregate, Aggregate::Hist { .. } | Aggregate::Lhist { .. });
+    let value = c.integer(value, signed, &format!("the value of `{name}`"))?;
+    Some((aggregate, Some(value)))
+}
+
+fn hist_bits(c: &mut Checker, arg: Option<&ast::Expr>) -> Option<u8> {
+    let Some(arg) = arg else { return Some(0) };
+    match constant_integer(c, arg, "the number of bits")? {
+        v if (0..=i64::from(HIST_MAX_BITS)).contains(&v) => Some(v as u8),
+        v => c.error("E0405", arg.span, format!("{v} bits are out of range"), "0 to 5"),
+    }
+}
+
+fn lhist(c: &mut Checker, args: &[ast::Expr]) -> Option<Aggregate> {
+    let mut bound = |i: usize, what: &str| constant_integer(c, &args[i], what);
+    let (min, max, step) = (bound(1, "the minimum")?, bound(2, "the maximum")?, bound(3, "the step")?);
+    if step <= 0 {
+        return c.error("E0406", args[3].span, "the step of `lhist` must be above zero", "");
+    }
+    if max <= min {
+        return c.error("E0406", args[2].span, "the maximum of `lhist` must be above its minimum", "");
+    }
+    let span = i128::from(max) - i128::from(min);
+    if span / i128::from(step) > i128::from(MAX_BUCKETS) || lhist_buckets(min, max, step) > MAX_BUCKETS + 2 {
+        let message = format!("`lhist` has more than {MAX_BUCKETS} buckets");
+        return c.error("E0406", args[3].span, message, "a larger step is needed");
+    }
+    Some(Aggregate::Lhist { min, max, step })
+}
+
+fn tseries(c: &mut Checker, args: &[ast::Expr], signed: bool) -> Option<Aggregate> {
+    let interval = constant_integer(c, &args[1], "the interval")?;
+    let buckets = constant_integer(c, &args[2], "the number of buckets")?;
+    if interval <= 0 {
+        return c.error("E0407", args[1].span, "the interval of `tseries` must be above zero", "");
+    }
+    if !(1..=i64::from(MAX_BUCKETS)).contains(&buckets) {
+        return c.error("E0407", args[2].span, "the number of buckets is out of range", "1 to 1000");
+    }
+    let agg = match args.get(3) {
+        None => SeriesAgg::Last,
+        Some(a) => match constant_string(c, a, "the function")?.as_str() {
+            "avg" => SeriesAgg::Avg,
+            "max" => SeriesAgg::Max,
+            "min" => SeriesAgg::Min,
+            "sum" => SeriesAgg::Sum,
+            other => {
+                let message = format!("`{other}` is no function of `tseries`");
+                return c.error("E0407", a.span, message, "avg, max, min or sum");
+            }
+        },
+    };
+    Some(Aggregate::Tseries { interval_ns: interval as u64, buckets: buckets as u32, agg, signed })
+}

@@ -1,0 +1,333 @@
+//! The state of type inference: what is known of maps and variables, the scopes
+//! of the probe at hand, and the typed tree that is being built.
+//!
+//! In: the expanded syntax tree. Out: `hir::Program` and diagnostics. The tree
+//! is built again and again with the types learnt so far until a round learns
+//! nothing new; only what the last round built and reported counts. So there is
+//! one walk, not one to infer and one to build. An expression whose type is not
+//! known (yet) is `None`; whoever is responsible has reported why.
+
+use super::Environment;
+use super::types;
+use crate::ctypes::{TypeStore, nearest};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::hir::tree::{self, Expr, ExprKind, LocalId, ProgramKind, SlotId};
+use crate::hir::types::{Space, Type};
+use crate::span::Span;
+use btc_payload::event::{Action, EventId};
+use btc_payload::manifest::{MapId, MapKind};
+use btc_payload::probe::AttachPoint;
+use btc_payload::start::StartValue;
+use std::collections::BTreeMap;
+
+/// A typed expression, or nothing when its type cannot be told.
+pub(super) type Typed = Option<Expr>;
+
+/// What is known of a map.
+#[derive(Clone, Debug)]
+pub(super) struct MapInfo {
+    pub name: String,
+    /// `None` until the first use tells.
+    pub key: Option<Type>,
+    pub value: Option<Type>,
+    /// From `let @m = kind(entries)`.
+    pub declared: Option<(MapKind, u32)>,
+    pub span: Span,
+    /// Where the value's type was decided, for messages.
+    pub value_span: Span,
+}
+
+/// The probe whose code is being built.
+pub(super) struct ProbeState {
+    pub attach: AttachPoint,
+    pub kind: ProgramKind,
+    pub written: String,
+    pub index: usize,
+    pub locals: Vec<tree::Local>,
+    pub scopes: Vec<BTreeMap<String, LocalId>>,
+    /// Variables whose type was written.
+    pub fixed: Vec<LocalId>,
+    pub loops: u32,
+    /// Inside `for` over a map or a large range, where the body becomes a callback.
+    pub callbacks: u32,
+}
+
+/// See the module's description.
+pub(super) struct Checker<'a> {
+    pub env: &'a Environment<'a>,
+    pub maps: Vec<MapInfo>,
+    map_names: BTreeMap<String, MapId>,
+    /// Types of variables by probe and order of declaration.
+    local_types: BTreeMap<(usize, u32), Type>,
+    pub learnt: bool,
+    pub diagnostics: Vec<Diagnostic>,
+    pub program: tree::Program,
+    pub probe: Option<ProbeState>,
+}
+
+impl<'a> Checker<'a> {
+    pub fn new(env: &'a Environment<'a>) -> Self {
+        Checker {
+            env,
+            maps: Vec::new(),
+            map_names: BTreeMap::new(),
+            local_types: BTreeMap::new(),
+            learnt: false,
+            diagnostics: Vec::new(),
+            program: tree::Program::default(),
+            probe: None,
+        }
+    }
+
+    /// Forgets what the last round built, keeps what it learnt.
+    pub fn begin_round(&mut self) {
+        self.learnt = false;
+        self.diagnostics.clear();
+        self.program = tree::Program { limits: self.env.limits, ..tree::Program::default() };
+        self.probe = None;
+    }
+
+    pub fn types(&self) -> &'a TypeStore {
+        self.env.types
+    }
+
+    // Reporting.
+
+    /// Reports an error and gives nothing.
+    pub fn error<T>(&mut self, code: Code, span: Span, message: impl Into<String>, label: &str) -> Option<T> {
+        self.report(Diagnostic::error(code, message).at(span, label));
+        None
+    }
+
+    pub fn report(&mut self, d: Diagnostic) {
+        self.diagnostics.push(d);
+    }
+
+    pub fn warn(&mut self, code: Code, span: Span, message: impl Into<String>, label: &str) {
+        self.report(Diagnostic::warning(code, message).at(span, label));
+    }
+
+    /// The spelling of a type for messages.
+    pub fn spell(&self, ty: &Type) -> String {
+        types::spell(self.types(), ty)
+    }
+
+    // The probe at hand.
+
+    /// Kind of program; code outside of probes does not exist.
+    pub fn kind(&self) -> ProgramKind {
+        self.probe.as_ref().map_or(ProgramKind::RawTracepointRun, |p| p.kind)
+    }
+
+    /// Where an address points that the script has as a mere number.
+    pub fn default_space(&self) -> Space {
+        match self.kind() {
+            ProgramKind::Uprobe | ProgramKind::Uretprobe => Space::User,
+            ProgramKind::Fentry | ProgramKind::Fexit | ProgramKind::Iter => Space::Kernel,
+            _ => Space::Any,
+        }
+    }
+
+    pub fn push_scope(&mut self) {
+        if let Some(p) = &mut self.probe {
+            p.scopes.push(BTreeMap::new());
+        }
+    }
+
+    pub fn pop_scope(&mut self) {
+        if let Some(p) = &mut self.probe {
+            p.scopes.pop();
+        }
+    }
+
+    /// The variable of that name in the scopes around here.
+    pub fn find_local(&self, name: &str) -> Option<LocalId> {
+        self.probe.as_ref()?.scopes.iter().rev().find_map(|s| s.get(name).copied())
+    }
+
+    /// Declares a variable in the innermost scope. `ty`: fixed, else inferred.
+    pub fn declare_local(&mut self, name: &str, ty: Option<Type>, span: Span) -> Option<LocalId> {
+        let p = self.probe.as_mut()?;
+        let id = LocalId(p.locals.len() as u32);
+        let known = ty.or_else(|| self.local_types.get(&(p.index, id.0)).cloned());
+        // `Void` stands for "not known yet"; a last round with one left reports it.
+        p.locals.push(tree::Local {
+            name: name.split('#').next().unwrap_or(name).to_string(),
+            ty: known.unwrap_or(Type::Void),
+            address_taken: false,
+            span,
+        });
+        p.scopes.last_mut()?.insert(name.to_string(), id);
+        Some(id)
+    }
+
+    pub fn local_type(&self, id: LocalId) -> Option<Type> {
+        let ty = &self.probe.as_ref()?.locals.get(id.0 as usize)?.ty;
+        (*ty != Type::Void).then(|| ty.clone())
+    }
+
+    /// Widens a variable's type so that it holds `ty`; false where nothing holds both.
+    pub fn widen_local(&mut self, id: LocalId, ty: &Type) -> bool {
+        let Some(p) = self.probe.as_mut() else { return false };
+        let local = &mut p.locals[id.0 as usize];
+        let joined = if local.ty == Type::Void { Some(ty.clone()) } else { types::join(&local.ty, ty) };
+        let Some(joined) = joined else { return false };
+        if joined != local.ty {
+            local.ty = joined.clone();
+            self.local_types.insert((p.index, id.0), joined);
+            self.learnt = true;
+        }
+        true
+    }
+
+    /// A local the compiler itself needs.
+    pub fn temporary(&mut self, name: &str, ty: Type, span: Span) -> Option<LocalId> {
+        self.declare_local(name, Some(ty), span)
+    }
+
+    // Maps.
+
+    /// The map of that name, known from now on.
+    pub fn map(&mut self, name: &str, span: Span) -> MapId {
+        if let Some(&id) = self.map_names.get(name) {
+            return id;
+        }
+        let id = MapId(self.maps.len() as u32);
+        self.maps.push(MapInfo { name: name.into(), key: None, value: None, declared: None, span, value_span: span });
+        self.map_names.insert(name.into(), id);
+        id
+    }
+
+    pub fn map_info(&self, id: MapId) -> &MapInfo {
+        &self.maps[id.0 as usize]
+    }
+
+    pub fn map_info_mut(&mut self, id: MapId) -> &mut MapInfo {
+        &mut self.maps[id.0 as usize]
+    }
+
+    /// Makes a map's key hold `ty`.
+    pub fn widen_key(&mut self, id: MapId, ty: &Type, span: Span) -> Option<()> {
+        let info = self.map_info(id);
+        let joined = match &info.key {
+            None => Some(ty.clone()),
+            Some(old) => types::join(old, ty),
+        };
+        let Some(joined) = joined else {
+            let (old, first) = (info.key.clone().unwrap_or(Type::Void), info.span);
+            let unit = Type::Tuple(Vec::new());
+            let message = if old == unit {
+                format!("map `{}` has no keys", info.name)
+            } else if *ty == unit {
+                format!("map `{}` needs a key", info.name)
+            } else {
+                format!("key of `{}` is `{}` here, `{}` elsewhere", info.name, self.spell(ty), self.spell(&old))
+            };
+            self.report(
+                Diagnostic::error("E0222", message).at(span, "does not fit").also(first, "the map is first used here"),
+            );
+            return None;
+        };
+        if info.key.as_ref() != Some(&joined) {
+            self.map_info_mut(id).key = Some(joined);
+            self.learnt = true;
+        }
+        Some(())
+    }
+
+    /// Makes a map's value hold `ty`.
+    pub fn widen_value(&mut self, id: MapId, ty: &Type, span: Span) -> Option<()> {
+        let info = self.map_info(id);
+        let joined = match &info.value {
+            None => Some(ty.clone()),
+            Some(old) => types::join(old, ty),
+        };
+        let Some(joined) = joined else {
+            let (old, first) = (info.value.clone().unwrap_or(Type::Void), info.value_span);
+            let message =
+                format!("`{}` holds `{}`, but `{}` is stored here", info.name, self.spell(&old), self.spell(ty));
+            self.report(
+                Diagnostic::error("E0223", message)
+                    .at(span, "another type")
+                    .also(first, "its type was decided here")
+                    .help("a map holds values of one type; use a second map, or a cast"),
+            );
+            return None;
+        };
+        if info.value.as_ref() != Some(&joined) {
+            let first = info.value.is_none();
+            let info = self.map_info_mut(id);
+            info.value = Some(joined);
+            if first {
+                info.value_span = span;
+            }
+            self.learnt = true;
+        }
+        Some(())
+    }
+
+    /// Names of the maps used so far that look like `name`.
+    pub fn similar_map(&self, name: &str) -> Option<String> {
+        nearest(name, self.maps.iter().filter(|m| m.value.is_some()).map(|m| m.name.as_str())).map(str::to_string)
+    }
+
+    /// Names of the variables in scope that look like `name`.
+    pub fn similar_local(&self, name: &str) -> Option<String> {
+        let p = self.probe.as_ref()?;
+        nearest(name, p.scopes.iter().flat_map(|s| s.keys()).map(String::as_str).filter(|n| !n.contains('#')))
+            .map(str::to_string)
+    }
+
+    // Parts of the program.
+
+    /// The start value, shared by all that ask for the same.
+    pub fn slot(&mut self, value: StartValue, ty: Type) -> SlotId {
+        let at = self.program.slots.iter().position(|s| s.value == value && s.ty == ty);
+        SlotId(at.unwrap_or_else(|| {
+            self.program.slots.push(tree::Slot { value, ty });
+            self.program.slots.len() - 1
+        }) as u32)
+    }
+
+    /// A start value as an expression.
+    pub fn start(&mut self, value: StartValue, ty: Type, span: Span) -> Expr {
+        let slot = self.slot(value, ty.clone());
+        Expr { kind: ExprKind::Start(slot), ty, span }
+    }
+
+    /// Sends a record.
+    pub fn emit(&mut self, action: Action, args: Vec<Expr>, span: Span) -> Expr {
+        let event = EventId(self.program.events.len() as u32);
+        let fields = args.iter().map(|a| a.ty.clone()).collect();
+        self.program.events.push(tree::Event { action, fields, span });
+        Expr { kind: ExprKind::Emit { event, args }, ty: Type::Void, span }
+    }
+
+    /// How `$n` is used.
+    pub fn positional(&mut self, n: u32) -> &mut btc_payload::manifest::Positional {
+        let list = &mut self.program.positional;
+        if list.len() < n as usize {
+            list.resize(n as usize, Default::default());
+        }
+        &mut list[n.max(1) as usize - 1]
+    }
+}
+
+/// A constant.
+pub(super) fn constant(value: u64, ty: Type, span: Span) -> Expr {
+    Expr { kind: ExprKind::Const(value), ty, span }
+}
+
+/// An integer literal: a constant that still takes the type it is needed in.
+pub(super) fn literal(e: &Expr) -> Option<i128> {
+    match (&e.kind, &e.ty) {
+        (ExprKind::Const(v), Type::Int { signed: true, .. }) => Some(i128::from(*v as i64)),
+        (ExprKind::Const(v), Type::Int { signed: false, .. }) => Some(i128::from(*v)),
+        _ => None,
+    }
+}
+
+/// The key of scalar maps.
+pub(super) fn unit(span: Span) -> Expr {
+    Expr { kind: ExprKind::Tuple { elements: Vec::new(), evaluation: Vec::new() }, ty: Type::Tuple(Vec::new()), span }
+}

@@ -1,0 +1,96 @@
+//! Syntax tree to typed tree.
+//!
+//! In: the parsed script and its imports, the type store, what the reference
+//! knows of tracepoints and constants, the build's settings. Out:
+//! `hir::Program`, or diagnostics. Files in order of use: `expand` (macros),
+//! `config`, `probes` (attach points), `checker` (inference), and what it walks:
+//! `stmt`, `expr`, `operators`, `access`, `convert`, `typeexpr`, `builtins`,
+//! `calls`.
+
+mod access;
+mod builtins;
+mod calls;
+mod checker;
+pub mod config;
+mod convert;
+pub mod expand;
+mod expr;
+mod operators;
+pub mod probes;
+mod stmt;
+mod script;
+mod typeexpr;
+pub mod types;
+
+use crate::ctypes::{CTypeId, TypeStore};
+use crate::hir::tree::Limits;
+use std::rc::Rc;
+
+pub use builtins::is_builtin;
+pub use script::analyse;
+
+/// A field of a tracepoint's record, as the reference knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TracepointField {
+    /// Name.
+    pub name: String,
+    /// Type; for `__data_loc` that of the data (an array of unknown length counts as a text when of `char`).
+    pub ty: CTypeId,
+    /// Offset in bytes.
+    pub offset: u32,
+    /// Size in bytes in the record.
+    pub size: u32,
+    /// Is it signed? Overrides the type's own signedness.
+    pub signed: bool,
+    /// `__data_loc`.
+    pub data_loc: bool,
+    /// `__rel_data_loc`.
+    pub relative: bool,
+}
+
+/// A tracepoint of the reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracepoint {
+    /// Category.
+    pub category: String,
+    /// Event.
+    pub event: String,
+    /// Fields without the common ones.
+    pub fields: Vec<TracepointField>,
+}
+
+/// A constant of a C header.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    /// Number.
+    Int(i64),
+    /// Text.
+    Text(String),
+}
+
+/// What is known about kernels besides their types.
+pub trait Facts {
+    /// The tracepoints that two patterns match, in order of their names.
+    fn tracepoints(&self, category: &str, event: &str) -> Vec<Rc<Tracepoint>>;
+    /// Are there formats at all? Without, a missing tracepoint is no error.
+    fn constant(&self, name: &str) -> Option<Constant>;
+    /// Name of the system call with a number on the target architecture.
+    fn similar_tracepoint(&self, category: &str, event: &str) -> Option<String>;
+}
+
+/// What a compilation is done with.
+pub struct Environment<'a> {
+    /// C types of the script and the kernel.
+    pub types: &'a TypeStore,
+    /// Tracepoints and constants.
+    pub facts: &'a dyn Facts,
+    /// `--unsafe`: may system(), signal() and the like be used?
+    pub allow_unsafe: bool,
+    /// Settings given with the build (`--config`, environment); the script's own
+    /// config block comes before them in effect.
+    pub settings: Vec<(String, String)>,
+    /// Limits in force, derived from the settings.
+    pub limits: Limits,
+    /// Keep test: and bench: probes?
+    pub keep_tests: bool,
+}

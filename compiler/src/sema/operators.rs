@@ -1,0 +1,343 @@
+//! Infix operators and the ternary: result types, literal folding.
+//!
+//! In: operands of the syntax tree. Out: operands converted to what
+//! `tree::BinaryOp` asks for. Arithmetic is done in 64 bits; it is unsigned when
+//! both sides are (a literal sides with the other), except `-`, which is signed.
+
+use super::checker::{Checker, Typed, constant, literal};
+use super::convert::convert;
+use super::types;
+use crate::diagnostic::Diagnostic;
+use crate::hir::tree::{BinaryOp, Expr, ExprKind};
+use crate::hir::types::Type;
+use crate::span::Span;
+use crate::syntax::ast::{self, BinaryOp as Written};
+use btc_payload::probe::AttachPoint;
+
+/// The operator of the typed tree.
+pub(super) fn operator(op: Written) -> BinaryOp {
+    match op {
+        Written::Add => BinaryOp::Add,
+        Written::Subtract => BinaryOp::Subtract,
+        Written::Multiply => BinaryOp::Multiply,
+        Written::Divide => BinaryOp::Divide,
+        Written::Modulo => BinaryOp::Modulo,
+        Written::BitAnd => BinaryOp::BitAnd,
+        Written::BitOr => BinaryOp::BitOr,
+        Written::BitXor => BinaryOp::BitXor,
+        Written::ShiftLeft => BinaryOp::ShiftLeft,
+        Written::ShiftRight => BinaryOp::ShiftRight,
+        Written::Equal => BinaryOp::Equal,
+        Written::NotEqual => BinaryOp::NotEqual,
+        Written::Less => BinaryOp::Less,
+        Written::LessEqual => BinaryOp::LessEqual,
+        Written::Greater => BinaryOp::Greater,
+        Written::GreaterEqual => BinaryOp::GreaterEqual,
+        Written::LogicalAnd => BinaryOp::LogicalAnd,
+        Written::LogicalOr => BinaryOp::LogicalOr,
+    }
+}
+
+fn is_comparison(op: Written) -> bool {
+    use Written::*;
+    matches!(op, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
+}
+
+/// Is the value of an unsigned type?
+fn is_unsigned(e: &Expr) -> bool {
+    match &e.ty {
+        Type::Bool | Type::Pointer { .. } => true,
+        Type::Enum { signed, .. } => !signed,
+        ty => !ty.scalar_width().1,
+    }
+}
+
+fn make(op: Written, left: Expr, right: Expr, ty: Type, span: Span) -> Expr {
+    let kind = ExprKind::Binary { op: operator(op), left: Box::new(left), right: Box::new(right) };
+    Expr { kind, ty, span }
+}
+
+impl Checker<'_> {
+    pub(super) fn binary(&mut self, op: Written, left: &ast::Expr, right: &ast::Expr, span: Span) -> Typed {
+        if matches!(op, Written::LogicalAnd | Written::LogicalOr) {
+            let (l, r) = (self.condition(left), self.condition(right));
+            return Some(self.logical(op, l?, r?, span));
+        }
+        let (l, r) = (self.value(left), self.value(right));
+        let (l, r) = (l?, r?);
+        if is_comparison(op) { self.comparison(op, l, r, span) } else { self.arithmetic(op, l, r, span) }
+    }
+
+    fn logical(&mut self, op: Written, left: Expr, right: Expr, span: Span) -> Expr {
+        // A constant left side decides; a constant right one must still leave
+        // the left side's effects alone.
+        if let ExprKind::Const(v) = left.kind {
+            let decided = (op == Written::LogicalOr) == (v != 0);
+            return if decided { constant(v, Type::Bool, span) } else { Expr { span, ..right } };
+        }
+        make(op, left, right, Type::Bool, span)
+    }
+
+    /// Arithmetic on values; also what `op=` does.
+    pub(super) fn arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+        if let (Some(a), Some(b)) = (literal(&l), literal(&r))
+            && let Some(v) = fold(op, a, b)
+        {
+            return Some(constant(v, types::literal_type(v, (v as i64) < 0 && a.max(b) <= i128::from(i64::MAX)), span));
+        }
+        if matches!(l.ty, Type::Pointer { .. }) || matches!(r.ty, Type::Pointer { .. }) {
+            return self.pointer_arithmetic(op, l, r, span);
+        }
+        if let (Type::Str { .. }, Written::Add) = (&l.ty, op) {
+            self.report(
+                Diagnostic::error("E0260", "texts cannot be added")
+                    .at(span, "")
+                    .help("`str_concat(a, b)` joins two texts"),
+            );
+            return None;
+        }
+        for (e, side) in [(&l, "left"), (&r, "right")] {
+            if !e.ty.is_integral() {
+                let message =
+                    format!("the {side} side of `{}` is `{}`, not an integer", op.symbol(), self.spell(&e.ty));
+                return self.error("E0261", e.span, message, "an integer is expected");
+            }
+        }
+        let shift = matches!(op, Written::ShiftLeft | Written::ShiftRight);
+        let unsigned = match (literal(&l), literal(&r)) {
+            (Some(v), None) if v >= 0 && !shift => is_unsigned(&r),
+            (None, Some(v)) if v >= 0 || shift => is_unsigned(&l),
+            _ if shift => is_unsigned(&l),
+            _ => is_unsigned(&l) && is_unsigned(&r),
+        };
+        let ty = Type::Int { size: 8, signed: !unsigned || op == Written::Subtract };
+        if matches!(op, Written::Divide | Written::Modulo) && literal(&r) == Some(0) {
+            self.warn("W0262", span, "division by zero", "gives 0 (`%`: the left side)");
+        }
+        let (l, r) = (self.integer(l, !unsigned, "this")?, self.integer(r, !unsigned, "this")?);
+        let (l, r) = (convert(l, ty.clone()), convert(r, ty.clone()));
+        Some(make(op, l, r, ty, span))
+    }
+
+    fn pointer_arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+        let (pointer, count, negate) = match (&l.ty, &r.ty, op) {
+            (Type::Pointer { .. }, Type::Pointer { .. }, Written::Subtract) => {
+                let kind = ExprKind::PointerDifference { left: Box::new(l), right: Box::new(r) };
+                return Some(Expr { kind, ty: Type::I64, span });
+            }
+            (Type::Pointer { .. }, t, Written::Add | Written::Subtract) if t.is_integral() => {
+                (l, r, op == Written::Subtract)
+            }
+            (t, Type::Pointer { .. }, Written::Add) if t.is_integral() => (r, l, false),
+            // Masks and the like on addresses work on their number.
+            (a, b, _) if a.is_integral() || b.is_integral() => {
+                let (l, r) = (convert(l, Type::U64), convert(r, Type::U64));
+                return Some(make(op, l, r, Type::U64, span));
+            }
+            _ => {
+                let message = format!("`{}` does not work on two pointers", op.symbol());
+                return self.error("E0263", span, message, "");
+            }
+        };
+        let mut count = self.integer(count, true, "the offset")?;
+        if negate {
+            let at = count.span;
+            count = match count.kind {
+                ExprKind::Const(v) => constant(v.wrapping_neg(), Type::I64, at),
+                _ => Expr { kind: ExprKind::Negate(Box::new(count)), ty: Type::I64, span: at },
+            };
+        }
+        let ty = pointer.ty.clone();
+        Some(Expr { kind: ExprKind::PointerOffset { pointer: Box::new(pointer), count: Box::new(count) }, ty, span })
+    }
+
+    fn comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+        use Type::*;
+        let equality = matches!(op, Written::Equal | Written::NotEqual);
+        if let (Some(a), Some(b)) = (literal(&l), literal(&r)) {
+            return Some(constant(u64::from(compare(op, a, b)), Bool, span));
+        }
+        match (&l.ty, &r.ty) {
+            (ProbeName | FunctionName, Str { .. }) => return self.probe_comparison(op, l, r, span),
+            (Str { .. }, ProbeName | FunctionName) => return self.probe_comparison(op, r, l, span),
+            (Str { .. }, Str { .. }) if equality => return self.text_comparison(op, l, r, span),
+            (a, b) if a.is_scalar() && b.is_scalar() => {
+                let numbers = |t: &Type| t.is_integral() || matches!(t, Pointer { .. } | KernelSymbol);
+                if a == b || (numbers(a) && numbers(b)) {
+                    return Some(self.number_comparison(op, l, r, span));
+                }
+            }
+            (a, b) if equality && !matches!((a, b), (Str { .. }, _) | (_, Str { .. })) => {
+                // Tuples of (7, "x") and the like compare in the type that holds both.
+                if let Some(ty) = types::join(a, b) {
+                    return Some(make(op, convert(l, ty.clone()), convert(r, ty), Bool, span));
+                }
+            }
+            _ => {}
+        }
+        let message = format!("`{}` cannot compare `{}` with `{}`", op.symbol(), self.spell(&l.ty), self.spell(&r.ty));
+        self.error("E0264", span, message, "the types do not fit")
+    }
+
+    fn text_comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+        if let (ExprKind::Str(a), ExprKind::Str(b)) = (&l.kind, &r.kind) {
+            return Some(constant(u64::from((a == b) == (op == Written::Equal)), Type::Bool, span));
+        }
+        Some(make(op, l, r, Type::Bool, span))
+    }
+
+    /// Integers, booleans, enumerators and addresses: a common 64-bit type, so
+    /// that -1 is less than 3 and the largest `uint64` greater than 5.
+    fn number_comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Expr {
+        let unsigned = match (literal(&l), literal(&r)) {
+            (Some(v), None) if v >= 0 => is_unsigned(&r),
+            (None, Some(v)) if v >= 0 => is_unsigned(&l),
+            _ => is_unsigned(&l) && is_unsigned(&r),
+        };
+        let ty = Type::Int { size: 8, signed: !unsigned };
+        let fix = |e: Expr| if literal(&e).is_some() { Expr { ty: ty.clone(), ..e } } else { convert(e, ty.clone()) };
+        make(op, fix(l), fix(r), Type::Bool, span)
+    }
+
+    /// `probe == "..."`: known while compiling unless the attach point is expanded on the target.
+    fn probe_comparison(&mut self, op: Written, name: Expr, text: Expr, span: Span) -> Typed {
+        let ExprKind::Str(text) = &text.kind else {
+            return self.error("E0265", span, "the name of a probe compares with constant texts only", "");
+        };
+        let text = String::from_utf8_lossy(text).into_owned();
+        let probe = self.probe.as_ref()?;
+        let known = match name.ty {
+            Type::ProbeName => (!probe.written.contains(['*', '?', '[', '$'])).then(|| probe.written.clone()),
+            _ => function_of(&probe.attach),
+        };
+        match known {
+            Some(known) => Some(constant(u64::from((known == text) == (op == Written::Equal)), Type::Bool, span)),
+            None => self.error(
+                "E0266",
+                span,
+                "comparing the name of a probe with wildcards is not supported yet",
+                "write the attach points out, or filter by `func` in the output",
+            ),
+        }
+    }
+
+    pub(super) fn ternary(
+        &mut self,
+        condition: &ast::Expr,
+        then: Option<&ast::Expr>,
+        otherwise: &ast::Expr,
+        span: Span,
+    ) -> Typed {
+        let Some(then) = then else { return self.elvis(condition, otherwise, span) };
+        let c = self.condition(condition);
+        if let Some(ExprKind::Const(v)) = c.as_ref().map(|c| &c.kind) {
+            // Only the arm that is taken counts, so that `fail()` in the other is no error.
+            let taken = if *v != 0 { then } else { otherwise };
+            return self.expr(taken).map(|e| self.stored_or_void(e));
+        }
+        let (a, b) = (self.expr(then), self.expr(otherwise));
+        let (c, a, b) = (c?, a?, b?);
+        let (a, b) = (self.stored_or_void(a), self.stored_or_void(b));
+        let Some(ty) = self.arms(&a, &b) else {
+            let message = format!("the two sides of `?:` are `{}` and `{}`", self.spell(&a.ty), self.spell(&b.ty));
+            return self.error("E0267", span, message, "both sides must have one type");
+        };
+        let (then, otherwise) = (convert(a, ty.clone()), convert(b, ty.clone()));
+        let kind = ExprKind::Ternary { condition: Box::new(c), then: Box::new(then), otherwise: Box::new(otherwise) };
+        Some(Expr { kind, ty, span })
+    }
+
+    fn stored_or_void(&self, e: Expr) -> Expr {
+        if e.ty == Type::Void { e } else { self.stored(e) }
+    }
+
+    fn arms(&self, a: &Expr, b: &Expr) -> Option<Type> {
+        // `p ? p : 0`
+        match (&a.ty, &b.ty) {
+            (Type::Pointer { .. }, Type::Int { .. }) if literal(b) == Some(0) => Some(a.ty.clone()),
+            (Type::Int { .. }, Type::Pointer { .. }) if literal(a) == Some(0) => Some(b.ty.clone()),
+            (x, y) => types::join(x, y),
+        }
+    }
+
+    /// `a ?: b`: `a` is evaluated once.
+    fn elvis(&mut self, a: &ast::Expr, b: &ast::Expr, span: Span) -> Typed {
+        let first = self.value(a)?;
+        let first = self.stored(first);
+        let ty = first.ty.clone();
+        let local = self.temporary("elvis", ty.clone(), span)?;
+        let read = Expr { kind: ExprKind::Local(local), ty, span: a.span };
+        let condition = self.truth(read.clone())?;
+        let second = self.value(b)?;
+        let second = self.stored(second);
+        let Some(ty) = self.arms(&read, &second) else {
+            return self.error("E0267", span, "the two sides of `?:` have different types", "");
+        };
+        let kind = ExprKind::Ternary {
+            condition: Box::new(condition),
+            then: Box::new(convert(read, ty.clone())),
+            otherwise: Box::new(convert(second, ty.clone())),
+        };
+        let value = Expr { kind, ty: ty.clone(), span };
+        let assign =
+            crate::hir::tree::Stmt { kind: crate::hir::tree::StmtKind::Assign { local, value: first }, span: a.span };
+        let body = crate::hir::tree::Block { statements: vec![assign] };
+        Some(Expr { kind: ExprKind::Block { body, value: Box::new(value) }, ty, span })
+    }
+}
+
+/// The function name that `func` shows, when the attach point alone tells.
+fn function_of(attach: &AttachPoint) -> Option<String> {
+    let text = match attach {
+        AttachPoint::Kprobe { function, .. } | AttachPoint::Fentry { function, .. } => function,
+        AttachPoint::Uprobe { at: btc_payload::probe::UserLocation::Symbol { name, .. }, .. } => name,
+        _ => return None,
+    };
+    let text = text.as_literal()?;
+    (!btc_payload::probe::is_pattern(text)).then(|| text.to_string())
+}
+
+/// Folds integer literals; `None` where the result does not fit or is undefined.
+fn fold(op: Written, a: i128, b: i128) -> Option<u64> {
+    use Written::*;
+    let v = match op {
+        Add => a + b,
+        Subtract => a - b,
+        Multiply => a.checked_mul(b)?,
+        Divide if b != 0 => a / b,
+        Modulo if b != 0 => a % b,
+        BitAnd => a & b,
+        BitOr => a | b,
+        BitXor => a ^ b,
+        ShiftLeft if (0..64).contains(&b) => i128::from((a as i64).checked_shl(b as u32)?),
+        ShiftRight if (0..64).contains(&b) => a >> b,
+        _ => return None,
+    };
+    if v > i128::from(u64::MAX) || v < i128::from(i64::MIN) { None } else { Some(v as u64) }
+}
+
+fn compare(op: Written, a: i128, b: i128) -> bool {
+    use Written::*;
+    match op {
+        Equal => a == b,
+        NotEqual => a != b,
+        Less => a < b,
+        LessEqual => a <= b,
+        Greater => a > b,
+        _ => a >= b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding() {
+        assert_eq!(fold(Written::ShiftLeft, 1, 16), Some(65536));
+        assert_eq!(fold(Written::Subtract, 3, 5), Some(-2i64 as u64));
+        assert_eq!(fold(Written::Divide, 1, 0), None);
+        assert_eq!(fold(Written::Multiply, i128::from(i64::MAX), 3), None);
+        assert!(compare(Written::Less, -5, 3));
+    }
+}

@@ -1,0 +1,564 @@
+//! Attach points: one table row per probe kind.
+//!
+//! In: an attach point split at its colons. Out: the payload's attach point and
+//! the kind of BPF program, or a diagnostic that shows the form the kind wants.
+//! Patterns and parameters stay unresolved: the target decides.
+
+use crate::diagnostic::Diagnostic;
+use crate::hir::tree::ProgramKind;
+use crate::syntax::ast;
+use btc_payload::probe::{AttachPoint, Number, Period, PeriodUnit, Text, TextPart, UserLocation, WatchTarget};
+
+/// A probe kind.
+pub struct Provider {
+    /// Name in today's language.
+    pub name: &'static str,
+    /// Short and old names.
+    pub aliases: &'static [&'static str],
+    /// Forms to show when an attach point does not fit.
+    pub usage: &'static str,
+    /// Program it becomes.
+    pub kind: ProgramKind,
+    parse: fn(&Parts) -> Result<AttachPoint, String>,
+}
+
+/// All probe kinds.
+pub static PROVIDERS: &[Provider] = &[
+    Provider { name: "begin", aliases: &[], usage: "begin", kind: ProgramKind::RawTracepointRun, parse: begin },
+    Provider { name: "end", aliases: &[], usage: "end", kind: ProgramKind::RawTracepointRun, parse: end },
+    Provider {
+        name: "self",
+        aliases: &[],
+        usage: "self:signal:SIGUSR1",
+        kind: ProgramKind::RawTracepointRun,
+        parse: self_signal,
+    },
+    Provider { name: "test", aliases: &[], usage: "test:name", kind: ProgramKind::RawTracepointRun, parse: test },
+    Provider { name: "bench", aliases: &[], usage: "bench:name", kind: ProgramKind::RawTracepointRun, parse: bench },
+    Provider {
+        name: "interval",
+        aliases: &["i"],
+        usage: "interval:100ms, interval:s:1 (units s, ms, us, hz)",
+        kind: ProgramKind::PerfEvent,
+        parse: |p| period(p).map(AttachPoint::Interval),
+    },
+    Provider {
+        name: "profile",
+        aliases: &["p"],
+        usage: "profile:hz:99, profile:10ms (units s, ms, us, hz)",
+        kind: ProgramKind::PerfEvent,
+        parse: |p| period(p).map(AttachPoint::Profile),
+    },
+    Provider {
+        name: "software",
+        aliases: &["s"],
+        usage: "software:event:count, such as software:page-faults:100",
+        kind: ProgramKind::PerfEvent,
+        parse: software,
+    },
+    Provider {
+        name: "hardware",
+        aliases: &["h"],
+        usage: "hardware:event:count, such as hardware:cache-misses:1000000",
+        kind: ProgramKind::PerfEvent,
+        parse: hardware,
+    },
+    Provider {
+        name: "tracepoint",
+        aliases: &["t"],
+        usage: "tracepoint:category:event",
+        kind: ProgramKind::Tracepoint,
+        parse: tracepoint,
+    },
+    Provider {
+        name: "rawtracepoint",
+        aliases: &["rt"],
+        usage: "rawtracepoint:event or rawtracepoint:module:event",
+        kind: ProgramKind::RawTracepoint,
+        parse: raw_tracepoint,
+    },
+    Provider {
+        name: "kprobe",
+        aliases: &["k"],
+        usage: "kprobe:function, kprobe:function+offset, kprobe:module:function",
+        kind: ProgramKind::Kprobe,
+        parse: |p| kprobe(p, false),
+    },
+    Provider {
+        name: "kretprobe",
+        aliases: &["kr"],
+        usage: "kretprobe:function or kretprobe:module:function",
+        kind: ProgramKind::Kretprobe,
+        parse: |p| kprobe(p, true),
+    },
+    Provider {
+        name: "fentry",
+        aliases: &["f", "kfunc"],
+        usage: "fentry:function or fentry:module:function",
+        kind: ProgramKind::Fentry,
+        parse: |p| fentry(p, false),
+    },
+    Provider {
+        name: "fexit",
+        aliases: &["fr", "kretfunc"],
+        usage: "fexit:function or fexit:module:function",
+        kind: ProgramKind::Fexit,
+        parse: |p| fentry(p, true),
+    },
+    Provider {
+        name: "uprobe",
+        aliases: &["u"],
+        usage: "uprobe:binary:function, uprobe:binary:function+offset, uprobe:binary:address, uprobe:binary:cpp:function",
+        kind: ProgramKind::Uprobe,
+        parse: |p| uprobe(p, false),
+    },
+    Provider {
+        name: "uretprobe",
+        aliases: &["ur"],
+        usage: "uretprobe:binary:function",
+        kind: ProgramKind::Uretprobe,
+        parse: |p| uprobe(p, true),
+    },
+    Provider {
+        name: "usdt",
+        aliases: &["U"],
+        usage: "usdt:binary:provider:name or usdt:binary:name",
+        kind: ProgramKind::Uprobe,
+        parse: usdt,
+    },
+    Provider {
+        name: "watchpoint",
+        aliases: &["w"],
+        usage: "watchpoint:address:length:mode or watchpoint:function+argN:length:mode (mode of r, w, x)",
+        kind: ProgramKind::PerfEvent,
+        parse: |p| watchpoint(p, false),
+    },
+    Provider {
+        name: "asyncwatchpoint",
+        aliases: &["aw"],
+        usage: "asyncwatchpoint:address:length:mode",
+        kind: ProgramKind::PerfEvent,
+        parse: |p| watchpoint(p, true),
+    },
+    Provider {
+        name: "iter",
+        aliases: &["it"],
+        usage: "iter:task, iter:task_file, iter:task:pin",
+        kind: ProgramKind::Iter,
+        parse: iter,
+    },
+];
+
+/// The probe kind of a name, whatever its case; short names are case-sensitive
+/// where case tells them apart (`u`, `U`).
+pub fn provider(name: &str) -> Option<&'static Provider> {
+    PROVIDERS.iter().find(|p| p.aliases.contains(&name)).or_else(|| {
+        PROVIDERS.iter().find(|p| {
+            p.name.eq_ignore_ascii_case(name) || p.aliases.iter().any(|a| a.len() > 2 && a.eq_ignore_ascii_case(name))
+        })
+    })
+}
+
+/// Checks an attach point; the kind and where it attaches.
+pub fn parse(point: &ast::AttachPoint) -> Result<(&'static Provider, AttachPoint), Diagnostic> {
+    let name = point.parts.first().map(text_of).unwrap_or_default();
+    let written = name.as_literal().unwrap_or("").trim().to_string();
+    let Some(provider) = provider(&written) else {
+        let names = PROVIDERS.iter().flat_map(|p| std::iter::once(&p.name).chain(p.aliases)).copied();
+        let mut d =
+            Diagnostic::error("E0301", format!("unknown probe kind `{written}`")).at(point.span, "not a kind of probe");
+        if let Some(close) = crate::ctypes::nearest(&written, names.filter(|n| n.len() > 2)) {
+            d = d.help(format!("did you mean `{close}`?"));
+        }
+        let known: Vec<_> = PROVIDERS.iter().map(|p| p.name).collect();
+        return Err(d.help(format!("kinds of probes: {}", known.join(", "))));
+    };
+    let parts = Parts { parts: point.parts[1..].to_vec() };
+    match (provider.parse)(&parts) {
+        Ok(attach) => Ok((provider, attach)),
+        Err(why) => Err(Diagnostic::error("E0302", format!("invalid attach point: {why}"))
+            .at(point.span, "")
+            .help(format!("expected: {}", provider.usage))),
+    }
+}
+
+/// The event types that a software event's name stands for.
+const SOFTWARE: &[(&str, &[&str])] = &[
+    ("alignment-faults", &[]),
+    ("bpf-output", &[]),
+    ("context-switches", &["cs"]),
+    ("cpu-clock", &["cpu"]),
+    ("cpu-migrations", &[]),
+    ("dummy", &[]),
+    ("emulation-faults", &[]),
+    ("major-faults", &[]),
+    ("minor-faults", &[]),
+    ("page-faults", &["faults"]),
+    ("task-clock", &[]),
+];
+
+const HARDWARE: &[(&str, &[&str])] = &[
+    ("backend-stalls", &[]),
+    ("branch-instructions", &["branches"]),
+    ("branch-misses", &[]),
+    ("bus-cycles", &[]),
+    ("cache-misses", &[]),
+    ("cache-references", &[]),
+    ("cpu-cycles", &["cycles"]),
+    ("frontend-stalls", &[]),
+    ("instructions", &[]),
+    ("ref-cycles", &[]),
+];
+
+/// The parts behind the provider.
+struct Parts {
+    parts: Vec<ast::AttachPart>,
+}
+
+impl Parts {
+    fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn text(&self, i: usize) -> Result<Text, String> {
+        let text = self.parts.get(i).map(text_of).unwrap_or_default();
+        if text.0.is_empty() {
+            return Err("a part is missing".into());
+        }
+        Ok(text)
+    }
+
+    fn literal(&self, i: usize) -> Result<String, String> {
+        let text = self.text(i)?;
+        text.as_literal().map(str::to_string).ok_or_else(|| "a parameter cannot stand here".into())
+    }
+
+    fn number(&self, i: usize) -> Result<Number, String> {
+        match self.text(i)?.0.as_slice() {
+            [TextPart::Parameter(n)] => Ok(Number::Parameter(*n)),
+            [TextPart::Literal(s)] => integer(s).map(Number::Literal).ok_or_else(|| format!("`{s}` is not a number")),
+            _ => Err("a number is expected".into()),
+        }
+    }
+
+    fn count(&self, allowed: std::ops::RangeInclusive<usize>) -> Result<(), String> {
+        // A trailing colon, as in `software:faults:`, is an empty part.
+        if allowed.contains(&self.len()) {
+            return Ok(());
+        }
+        Err(if self.len() < *allowed.start() { "a part is missing".into() } else { "it has too many parts".into() })
+    }
+}
+
+/// A part's text; blanks around it do not count unless it was quoted.
+fn text_of(part: &ast::AttachPart) -> Text {
+    let mut out: Vec<TextPart> = Vec::new();
+    for piece in &part.pieces {
+        match piece {
+            ast::AttachPiece::Text(t) => {
+                let t = if part.quoted { t.as_str() } else { t.trim() };
+                match out.last_mut() {
+                    Some(TextPart::Literal(last)) => last.push_str(t),
+                    _ if t.is_empty() => {}
+                    _ => out.push(TextPart::Literal(t.to_string())),
+                }
+            }
+            ast::AttachPiece::Parameter(n) => out.push(TextPart::Parameter(*n)),
+        }
+    }
+    Text(out)
+}
+
+/// Decimal, octal or hexadecimal, with `_`.
+fn integer(s: &str) -> Option<u64> {
+    let s = s.replace('_', "");
+    if let Some(hex) = s.strip_prefix("0x").or_else(|| s.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok();
+    }
+    if s.len() > 1 && s.starts_with('0') {
+        return u64::from_str_radix(&s[1..], 8).ok();
+    }
+    if let Some((m, e)) = s.split_once('e') {
+        return m.parse::<u64>().ok()?.checked_mul(10u64.checked_pow(e.parse().ok()?)?);
+    }
+    s.parse().ok()
+}
+
+fn begin(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(0..=0)?;
+    Ok(AttachPoint::Begin)
+}
+
+fn end(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(0..=0)?;
+    Ok(AttachPoint::End)
+}
+
+fn self_signal(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(2..=2)?;
+    if p.literal(0)? != "signal" {
+        return Err("only `self:signal:NAME` exists".into());
+    }
+    let signal = p.literal(1)?;
+    // Those that end or stop the tracer cannot be given to a script.
+    if !matches!(signal.as_str(), "SIGUSR1" | "SIGUSR2" | "SIGHUP" | "SIGWINCH") {
+        return Err(format!("signal `{signal}` cannot be handled; SIGUSR1, SIGUSR2, SIGHUP and SIGWINCH can"));
+    }
+    Ok(AttachPoint::SelfSignal { signal })
+}
+
+fn test(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(1..=1)?;
+    Ok(AttachPoint::Test { name: p.literal(0)? })
+}
+
+fn bench(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(1..=1)?;
+    Ok(AttachPoint::Bench { name: p.literal(0)? })
+}
+
+fn period(p: &Parts) -> Result<Period, String> {
+    p.count(1..=2)?;
+    if p.len() == 2 {
+        let unit = match p.literal(0)?.as_str() {
+            "hz" => PeriodUnit::Hertz,
+            "s" => PeriodUnit::Seconds,
+            "ms" => PeriodUnit::Milliseconds,
+            "us" => PeriodUnit::Microseconds,
+            "ns" => PeriodUnit::Nanoseconds,
+            other => return Err(format!("unknown unit `{other}`")),
+        };
+        return positive(Period { unit, count: p.number(1)? });
+    }
+    if let Ok(count) = p.number(0) {
+        return positive(Period { unit: PeriodUnit::Nanoseconds, count });
+    }
+    let text = p.literal(0)?;
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let count = integer(number).ok_or_else(|| format!("`{text}` is not a duration"))?;
+    let (unit, factor) = match suffix {
+        "ns" => (PeriodUnit::Nanoseconds, 1),
+        "us" => (PeriodUnit::Microseconds, 1),
+        "ms" => (PeriodUnit::Milliseconds, 1),
+        "s" => (PeriodUnit::Seconds, 1),
+        "m" => (PeriodUnit::Seconds, 60),
+        "h" => (PeriodUnit::Seconds, 3600),
+        "d" => (PeriodUnit::Seconds, 86_400),
+        "hz" => (PeriodUnit::Hertz, 1),
+        _ => return Err(format!("`{text}` is not a duration")),
+    };
+    positive(Period { unit, count: Number::Literal(count.saturating_mul(factor)) })
+}
+
+fn positive(p: Period) -> Result<Period, String> {
+    match p.count {
+        Number::Literal(0) => Err("the period must be at least 1".into()),
+        _ => Ok(p),
+    }
+}
+
+/// Canonical name and optional count of a perf event.
+fn perf_event(p: &Parts, table: &[(&str, &[&str])]) -> Result<(String, Option<Number>), String> {
+    p.count(1..=2)?;
+    let written = p.literal(0)?;
+    let Some((name, _)) = table.iter().find(|(n, aliases)| *n == written || aliases.contains(&written.as_str())) else {
+        let names: Vec<_> = table.iter().map(|(n, _)| *n).collect();
+        return Err(format!("unknown event `{written}`; known are {}", names.join(", ")));
+    };
+    let count = match p.parts.get(1) {
+        Some(part) if !text_of(part).0.is_empty() => Some(p.number(1)?),
+        _ => None,
+    };
+    if count == Some(Number::Literal(0)) {
+        return Err("the count must be at least 1".into());
+    }
+    Ok((name.to_string(), count))
+}
+
+fn software(p: &Parts) -> Result<AttachPoint, String> {
+    let (event, count) = perf_event(p, SOFTWARE)?;
+    Ok(AttachPoint::Software { event, count })
+}
+
+fn hardware(p: &Parts) -> Result<AttachPoint, String> {
+    let (event, count) = perf_event(p, HARDWARE)?;
+    Ok(AttachPoint::Hardware { event, count })
+}
+
+fn tracepoint(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(2..=2)?;
+    Ok(AttachPoint::Tracepoint { category: p.text(0)?, event: p.text(1)? })
+}
+
+fn raw_tracepoint(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(1..=2)?;
+    let (module, event) = module_and_name(p)?;
+    Ok(AttachPoint::RawTracepoint { module, event })
+}
+
+/// `name` or `module:name`.
+fn module_and_name(p: &Parts) -> Result<(Option<Text>, Text), String> {
+    Ok(if p.len() == 2 { (Some(p.text(0)?), p.text(1)?) } else { (None, p.text(0)?) })
+}
+
+/// Splits `name+offset`; the offset must be a literal number.
+fn split_offset(text: Text) -> Result<(Text, u64), String> {
+    let Some(TextPart::Literal(last)) = text.0.last() else { return Ok((text, 0)) };
+    let Some((name, offset)) = last.rsplit_once('+') else { return Ok((text, 0)) };
+    let value = integer(offset.trim()).ok_or_else(|| format!("`{offset}` is not an offset"))?;
+    let mut parts = text.0[..text.0.len() - 1].to_vec();
+    if !name.trim_end().is_empty() {
+        parts.push(TextPart::Literal(name.trim_end().to_string()));
+    }
+    if parts.is_empty() {
+        return Err("a function is missing before the offset".into());
+    }
+    Ok((Text(parts), value))
+}
+
+fn kprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
+    p.count(1..=2)?;
+    if p.len() == 1
+        && let Some(address) = p.text(0)?.as_literal().and_then(integer)
+    {
+        return if ret {
+            Err("a return probe needs a function, not an address".into())
+        } else {
+            Ok(AttachPoint::KprobeAddress { address })
+        };
+    }
+    let (module, name) = module_and_name(p)?;
+    let (function, offset) = split_offset(name)?;
+    if ret && offset != 0 {
+        return Err("a return probe takes no offset".into());
+    }
+    if offset != 0 && function.has_wildcard() {
+        return Err("an offset and a wildcard exclude each other".into());
+    }
+    Ok(AttachPoint::Kprobe { ret, module, function, offset })
+}
+
+fn fentry(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
+    p.count(1..=3)?;
+    if p.len() == 3 {
+        return Err("attaching to BPF programs is not supported yet".into());
+    }
+    let (module, function) = module_and_name(p)?;
+    Ok(AttachPoint::Fentry { ret, module, function })
+}
+
+fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
+    p.count(2..=3)?;
+    let mut path = p.text(0)?;
+    let last = p.text(p.len() - 1)?;
+    if let [TextPart::Literal(s)] = path.0.as_slice()
+        && let Some((binary, file)) = s.rsplit_once('@')
+        && let Some(line) = last.as_literal().and_then(|l| l.parse().ok())
+    {
+        let at = UserLocation::Line { file: file.to_string(), line };
+        return Ok(AttachPoint::Uprobe { ret, path: Text::literal(binary), at });
+    }
+    let demangled = p.len() == 3;
+    if demangled && p.literal(1)? != "cpp" {
+        return Err(format!("unknown language `{}`; `cpp` is known", p.literal(1)?));
+    }
+    if !demangled && let Some(address) = last.as_literal().and_then(integer) {
+        return Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Address(address) });
+    }
+    let (name, offset) = split_offset(last)?;
+    if ret && offset != 0 {
+        return Err("a return probe takes no offset".into());
+    }
+    path.0.retain(|part| !matches!(part, TextPart::Literal(s) if s.is_empty()));
+    Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Symbol { name, offset, demangled } })
+}
+
+fn usdt(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(2..=3)?;
+    let provider = if p.len() == 3 { Some(p.text(1)?) } else { None };
+    Ok(AttachPoint::Usdt { path: p.text(0)?, provider, name: p.text(p.len() - 1)? })
+}
+
+fn watchpoint(p: &Parts, asynchronous: bool) -> Result<AttachPoint, String> {
+    p.count(3..=3)?;
+    let at = match p.number(0) {
+        Ok(n) => WatchTarget::Address(n),
+        Err(_) => {
+            let text = p.literal(0)?;
+            let (function, arg) = text
+                .split_once("+arg")
+                .and_then(|(f, n)| Some((f.to_string(), n.parse().ok()?)))
+                .ok_or_else(|| format!("`{text}` is neither an address nor `function+argN`"))?;
+            WatchTarget::Argument { function, arg }
+        }
+    };
+    let length = match p.number(1)? {
+        Number::Literal(n @ (1 | 2 | 4 | 8)) => n as u32,
+        _ => return Err("the length must be 1, 2, 4 or 8 bytes".into()),
+    };
+    let mode = p.literal(2)?;
+    if mode.is_empty() || mode.chars().any(|c| !"rwx".contains(c)) {
+        return Err(format!("unknown mode `{mode}`: a combination of r, w and x"));
+    }
+    Ok(AttachPoint::Watchpoint { at, length, mode, asynchronous })
+}
+
+fn iter(p: &Parts) -> Result<AttachPoint, String> {
+    p.count(1..=2)?;
+    let pin = if p.len() == 2 { Some(p.text(1)?) } else { None };
+    Ok(AttachPoint::Iter { kind: p.literal(0)?, pin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Span;
+
+    fn point(text: &str) -> Result<AttachPoint, Diagnostic> {
+        let parts = text
+            .split(':')
+            .map(|t| ast::AttachPart {
+                pieces: vec![ast::AttachPiece::Text(t.to_string())],
+                quoted: false,
+                span: Span::default(),
+            })
+            .collect();
+        parse(&ast::AttachPoint { label: None, parts, text: text.into(), span: Span::default() }).map(|(_, a)| a)
+    }
+
+    #[test]
+    fn names_and_aliases() {
+        assert_eq!(point("BEGIN").unwrap(), AttachPoint::Begin);
+        assert!(matches!(point("u:/bin/sh:main").unwrap(), AttachPoint::Uprobe { ret: false, .. }));
+        assert!(matches!(point("U:/bin/sh:x").unwrap(), AttachPoint::Usdt { .. }));
+        assert!(matches!(point("kretfunc:vfs_read").unwrap(), AttachPoint::Fentry { ret: true, .. }));
+        assert!(point("kprob:x").unwrap_err().help[0].contains("kprobe"));
+    }
+
+    #[test]
+    fn periods() {
+        let lit = |unit, n| Period { unit, count: Number::Literal(n) };
+        for (text, want) in [
+            ("interval:s:5", lit(PeriodUnit::Seconds, 5)),
+            ("i:100ms", lit(PeriodUnit::Milliseconds, 100)),
+            ("interval:2m", lit(PeriodUnit::Seconds, 120)),
+            ("interval:1000000", lit(PeriodUnit::Nanoseconds, 1_000_000)),
+        ] {
+            assert_eq!(point(text).unwrap(), AttachPoint::Interval(want));
+        }
+        assert!(point("interval:s:0").is_err());
+        assert!(point("profile:x:1").is_err());
+    }
+
+    #[test]
+    fn offsets_and_addresses() {
+        let AttachPoint::Kprobe { function, offset, .. } = point("k:vfs_read+0x10").unwrap() else { panic!() };
+        assert_eq!((function.as_literal(), offset), (Some("vfs_read"), 16));
+        assert!(matches!(
+            point("u:/bin/x:0x1234").unwrap(),
+            AttachPoint::Uprobe { at: UserLocation::Address(0x1234), .. }
+        ));
+        assert!(point("kr:f+4").is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! A whole script: settings, map declarations, probes, rounds of inference.
+//!
+//! In: the items of the script and its imports with macros expanded. Out:
+//! `hir::Program` and all diagnostics.
+
+use super::checker::{Checker, ProbeState, unit};
+use super::{Environment, config, probes, types};
+use crate::diagnostic::Diagnostic;
+use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
+use crate::hir::types::Type;
+use crate::syntax::ast;
+use btc_payload::manifest::MapKind;
+use btc_payload::probe::{AttachPoint, TextPart};
+use std::collections::BTreeMap;
+
+/// Rounds after which inference gives up: every round but the last widens a
+/// type, and no type can be widened that often.
+const MAX_ROUNDS: usize = 64;
+
+/// Types a script and builds its typed tree. The tree is complete only when no
+/// diagnostic is an error.
+pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, Vec<Diagnostic>) {
+    let mut checker = Checker::new(env);
+    for _ in 0..MAX_ROUNDS {
+        checker.begin_round();
+        checker.script(script);
+        if !checker.learnt {
+            break;
+        }
+    }
+    checker.finish()
+}
+
+impl Checker<'_> {
+    fn script(&mut self, script: &ast::Script) {
+        for item in &script.items {
+            match item {
+                ast::Item::Config(entries) => {
+                    let (settings, diagnostics) = config::read(entries);
+                    self.program.settings.extend(settings);
+                    self.diagnostics.extend(diagnostics);
+                }
+                ast::Item::MapDeclaration(d) => self.map_declaration(d),
+                _ => {}
+            }
+        }
+        self.program.settings.extend(self.env.settings.iter().cloned());
+        let probes = script.items.iter().filter_map(|i| match i {
+            ast::Item::Probe(p) => Some(p),
+            _ => None,
+        });
+        let mut index = 0;
+        let mut any = false;
+        for probe in probes {
+            any = true;
+            for point in &probe.attach_points {
+                self.attach_point(probe, point, index);
+                index += 1;
+            }
+        }
+        if !any {
+            self.report(
+                Diagnostic::error("E0300", "the script has no probes")
+                    .help("a script is made of probes such as `begin { printf(\"hello\\n\"); }`"),
+            );
+        }
+    }
+
+    fn map_declaration(&mut self, d: &ast::MapDeclaration) {
+        let kind = match d.kind.value.as_str() {
+            "hash" => MapKind::Hash,
+            "lruhash" => MapKind::LruHash,
+            "percpuhash" => MapKind::PerCpuHash,
+            "percpulruhash" => MapKind::PerCpuLruHash,
+            other => {
+                self.report(
+                    Diagnostic::error("E0230", format!("unknown kind of map `{other}`"))
+                        .at(d.kind.span, "")
+                        .help("kinds: hash, lruhash, percpuhash, percpulruhash"),
+                );
+                return;
+            }
+        };
+        let entries = match d.args.as_slice() {
+            [ast::Expr { kind: ast::ExprKind::Integer { value, .. }, .. }]
+                if (1..=u64::from(u32::MAX / 2)).contains(value) =>
+            {
+                *value as u32
+            }
+            _ => {
+                let message = format!("`{}` takes the number of entries", d.kind.value);
+                return self.error("E0231", d.span, message, "a number from 1 up is expected").unwrap_or(());
+            }
+        };
+        let id = self.map(&d.name.value, d.name.span);
+        self.map_info_mut(id).declared = Some((kind, entries));
+    }
+
+    fn attach_point(&mut self, probe: &ast::Probe, point: &ast::AttachPoint, index: usize) {
+        let (provider, attach) = match probes::parse(point) {
+            Ok(found) => found,
+            Err(d) => return self.report(d),
+        };
+        self.note_parameters(point);
+        let dropped = matches!(attach, AttachPoint::Test { .. } | AttachPoint::Bench { .. }) && !self.env.keep_tests;
+        if matches!(attach, AttachPoint::Iter { .. })
+            && (probe.attach_points.len() > 1 || self.program.probes.iter().any(|p| p.kind != ProgramKind::Iter))
+        {
+            return self
+                .error("E0303", point.span, "an iterator cannot be combined with other probes", "")
+                .unwrap_or(());
+        }
+        // Unique, and readable in `bpftool prog`.
+        let function = format!("p{index}_{}", provider.name);
+        self.probe = Some(ProbeState {
+            attach: attach.clone(),
+            kind: provider.kind,
+            written: point.text.clone(),
+            index,
+            locals: Vec::new(),
+            scopes: vec![BTreeMap::new()],
+            fixed: Vec::new(),
+            loops: 0,
+            callbacks: 0,
+        });
+        self.check_attach_point(&attach, point);
+        let predicate = probe.predicate.as_ref().and_then(|p| self.condition(p));
+        let body = self.block(&probe.body);
+        let Some(state) = self.probe.take() else { return };
+        if dropped {
+            return;
+        }
+        self.program.probes.push(tree::Probe {
+            function,
+            attach,
+            kind: provider.kind,
+            written: state.written,
+            label: point.label.as_ref().map(|l| l.value.clone()),
+            locals: state.locals,
+            predicate,
+            body,
+            span: point.span,
+        });
+    }
+
+    fn note_parameters(&mut self, point: &ast::AttachPoint) {
+        for piece in point.parts.iter().flat_map(|p| &p.pieces) {
+            if let ast::AttachPiece::Parameter(n) = piece {
+                self.positional(*n).probe = true;
+            }
+        }
+    }
+
+    /// Warns of what the reference does not know; the target has the last word.
+    fn check_attach_point(&mut self, attach: &AttachPoint, point: &ast::AttachPoint) {
+        let AttachPoint::Tracepoint { category, event } = attach else { return };
+        let has_parameter = category.0.iter().chain(&event.0).any(|p| matches!(p, TextPart::Parameter(_)));
+        let (Some(category), Some(event)) = (category.as_literal(), event.as_literal()) else { return };
+        if has_parameter || !self.env.facts.tracepoints(category, event).is_empty() {
+            return;
+        }
+        let mut d =
+            Diagnostic::warning("W0304", format!("tracepoint `{category}:{event}` is not in the reference kernel"))
+                .at(point.span, "looked up again on the target");
+        if let Some(close) = self.env.facts.similar_tracepoint(category, event) {
+            d = d.help(format!("did you mean `tracepoint:{close}`?"));
+        }
+        self.report(d);
+    }
+
+    /// The program and the messages of the last round.
+    fn finish(mut self) -> (tree::Program, Vec<Diagnostic>) {
+        self.program.license = config::value(&self.program.settings, "license").unwrap_or("GPL").to_string();
+        let maps = std::mem::take(&mut self.maps);
+        for info in &maps {
+            let key = info.key.clone().unwrap_or(Type::Tuple(Vec::new()));
+            // A map that nothing is stored into has no type; uses of it have been
+            // reported. A mere declaration is kept as a map of integers.
+            let value = info.value.clone().unwrap_or(Type::I64);
+            let kind = self.map_kind(info, &value);
+            self.program.maps.push(tree::Map {
+                name: info.name.clone(),
+                key,
+                value,
+                kind,
+                max_entries: info.declared.map(|(_, n)| n),
+                span: info.span,
+            });
+        }
+        (self.program, self.diagnostics)
+    }
+
+    fn map_kind(&mut self, info: &super::checker::MapInfo, value: &Type) -> MapKind {
+        let per_cpu = matches!(value, Type::Aggregate(_));
+        let Some((kind, _)) = info.declared else {
+            return if per_cpu { MapKind::PerCpuHash } else { MapKind::Hash };
+        };
+        let declared_per_cpu = matches!(kind, MapKind::PerCpuHash | MapKind::PerCpuLruHash);
+        if declared_per_cpu != per_cpu && info.value.is_some() {
+            let what = types::spell(self.types(), value);
+            let message = format!("`{}` is declared with a kind that cannot hold `{what}`", info.name);
+            let help = if per_cpu {
+                "aggregations need percpuhash or percpulruhash"
+            } else {
+                "plain values need hash or lruhash; percpuhash is for count(), sum() and the like"
+            };
+            self.report(Diagnostic::error("E0232", message).at(info.span, "").help(help));
+        }
+        kind
+    }
+
+    /// A statement that ends the probe.
+    pub(super) fn return_statement(span: crate::span::Span) -> Stmt {
+        Stmt { kind: StmtKind::Return(None), span }
+    }
+
+    /// The key of a scalar map, noting that the map is one.
+    pub(super) fn scalar_key(
+        &mut self,
+        map: btc_payload::manifest::MapId,
+        span: crate::span::Span,
+    ) -> Option<tree::Expr> {
+        self.widen_key(map, &Type::Tuple(Vec::new()), span)?;
+        Some(unit(span))
+    }
+}

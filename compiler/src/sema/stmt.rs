@@ -1,0 +1,391 @@
+//! Statements.
+//!
+//! In: statements of the expanded syntax tree. Out: typed statements. Assigning
+//! to a variable or map is what teaches its type.
+
+use super::checker::{Checker, literal};
+use super::expr::statement;
+use super::{calls, operators};
+use crate::diagnostic::Diagnostic;
+use crate::hir::tree::{Block, Expr, ExprKind, Stmt, StmtKind};
+use crate::hir::types::Type;
+use crate::span::Span;
+use crate::syntax::ast::{self, StatementKind};
+
+/// Most copies that `unroll` makes.
+const MAX_UNROLL: i128 = 100;
+
+impl Checker<'_> {
+    /// A block in a scope of its own; its last value is only an effect.
+    pub(super) fn block(&mut self, block: &ast::Block) -> Block {
+        self.push_scope();
+        let mut out = self.statements(&block.statements);
+        if let Some(v) = &block.value
+            && let Some(e) = self.expr(v)
+        {
+            out.statements.push(statement(e));
+        }
+        self.pop_scope();
+        out
+    }
+
+    /// Statements in the scope at hand.
+    pub(super) fn statements(&mut self, list: &[ast::Statement]) -> Block {
+        let mut out = Vec::new();
+        for s in list {
+            self.statement(s, &mut out);
+        }
+        Block { statements: out }
+    }
+
+    fn statement(&mut self, s: &ast::Statement, out: &mut Vec<Stmt>) {
+        let span = s.span;
+        let kind = match &s.kind {
+            StatementKind::Expr(e) => self.expr(e).map(StmtKind::Expr),
+            StatementKind::Assign { target, op, value } => self.assign(target, *op, value, span),
+            StatementKind::Let { name, ty, value } => self.declare(name, ty.as_ref(), value.as_ref()),
+            StatementKind::If { condition, then, otherwise, comptime } => {
+                self.if_statement(condition, then, otherwise.as_ref(), *comptime)
+            }
+            StatementKind::While { condition, body } => {
+                let condition = self.condition(condition);
+                let body = self.loop_body(body);
+                condition.map(|condition| StmtKind::While { condition, body })
+            }
+            StatementKind::Unroll { count, body } => self.unroll(count, body),
+            StatementKind::ForRange { variable, start, end, body } => self.for_range(variable, start, end, body),
+            StatementKind::ForEach { variable, iterable, body } => self.for_each(variable, iterable, body, span),
+            StatementKind::Break => self.in_loop("break", span).map(|()| StmtKind::Break),
+            StatementKind::Continue => self.in_loop("continue", span).map(|()| StmtKind::Continue),
+            StatementKind::Return(value) => match value {
+                None => Some(StmtKind::Return(None)),
+                Some(v) => {
+                    let e = self.value(v).and_then(|e| self.integer(e, true, "the value of `return`"));
+                    e.map(|e| StmtKind::Return(Some(e)))
+                }
+            },
+            StatementKind::Block(b) => Some(StmtKind::Block(self.block(b))),
+        };
+        let Some(kind) = kind else { return };
+        // Nothing after exit() in the same block runs.
+        let exits = matches!(&kind, StmtKind::Expr(e) if self.is_exit(e));
+        out.push(Stmt { kind, span });
+        if exits {
+            out.push(Self::return_statement(span));
+        }
+    }
+
+    fn is_exit(&self, e: &Expr) -> bool {
+        match &e.kind {
+            ExprKind::Emit { event, .. } => {
+                self.program.events.get(event.0 as usize).is_some_and(|e| e.action == btc_payload::event::Action::Exit)
+            }
+            _ => false,
+        }
+    }
+
+    fn in_loop(&mut self, word: &str, span: Span) -> Option<()> {
+        if self.probe.as_ref().is_some_and(|p| p.loops > 0) {
+            return Some(());
+        }
+        self.error("E0290", span, format!("`{word}` outside of a loop"), "")
+    }
+
+    fn loop_body(&mut self, body: &ast::Block) -> Block {
+        if let Some(p) = &mut self.probe {
+            p.loops += 1;
+        }
+        let out = self.block(body);
+        if let Some(p) = &mut self.probe {
+            p.loops -= 1;
+        }
+        out
+    }
+
+    fn if_statement(
+        &mut self,
+        condition: &ast::Expr,
+        then: &ast::Block,
+        otherwise: Option<&ast::Block>,
+        comptime: bool,
+    ) -> Option<StmtKind> {
+        let c = self.condition(condition);
+        if let Some(ExprKind::Const(v)) = c.as_ref().map(|c| &c.kind) {
+            // Decided now: the other arm is neither typed nor built.
+            let taken = if *v != 0 { Some(then) } else { otherwise };
+            return Some(StmtKind::Block(taken.map(|b| self.block(b)).unwrap_or_default()));
+        }
+        if comptime && c.is_some() {
+            return self.error(
+                "E0259",
+                condition.span,
+                "this is not known while compiling",
+                "comptime wants a constant",
+            );
+        }
+        let then = self.block(then);
+        let otherwise = otherwise.map(|b| self.block(b)).unwrap_or_default();
+        c.map(|condition| StmtKind::If { condition, then, otherwise })
+    }
+
+    fn unroll(&mut self, count: &ast::Expr, body: &ast::Block) -> Option<StmtKind> {
+        let n = self.value(count);
+        let body = self.loop_body(body);
+        let n = n?;
+        match literal(&n) {
+            Some(v) if (1..=MAX_UNROLL).contains(&v) => Some(StmtKind::Unroll { count: v as u32, body }),
+            Some(v) => {
+                let message = format!("unroll({v}) is out of range");
+                self.error("E0291", count.span, message, &format!("1 to {MAX_UNROLL}"))
+            }
+            None if matches!(n.kind, ExprKind::Start(_)) => {
+                let count = self.integer(n, false, "the count")?;
+                Some(StmtKind::Repeat { count, limit: MAX_UNROLL as u32, body })
+            }
+            None => self.error("E0292", count.span, "the count of unroll must be a constant or a parameter", ""),
+        }
+    }
+
+    fn for_range(
+        &mut self,
+        variable: &ast::Name,
+        start: &ast::Expr,
+        end: &ast::Expr,
+        body: &ast::Block,
+    ) -> Option<StmtKind> {
+        let s = self.value(start).and_then(|e| self.integer(e, true, "the start of a range"));
+        let e = self.value(end).and_then(|e| self.integer(e, true, "the end of a range"));
+        self.push_scope();
+        let local = self.declare_local(&variable.value, Some(Type::I64), variable.span);
+        let body = self.loop_body(body);
+        self.pop_scope();
+        Some(StmtKind::ForRange { variable: local?, start: s?, end: e?, body })
+    }
+
+    fn for_each(
+        &mut self,
+        variable: &ast::Name,
+        iterable: &ast::Expr,
+        body: &ast::Block,
+        span: Span,
+    ) -> Option<StmtKind> {
+        let ast::ExprKind::Map(name) = &iterable.kind else {
+            return self.error("E0293", iterable.span, "`for` goes over a map or a range", "neither a map nor a range");
+        };
+        let map = self.map(name, iterable.span);
+        let info = self.map_info(map).clone();
+        if info.key == Some(Type::Tuple(Vec::new())) {
+            return self.error("E0294", iterable.span, format!("`{name}` has no keys to go over"), "a scalar map");
+        }
+        let entry = match (&info.key, &info.value) {
+            (Some(key), Some(Type::Aggregate(_))) => {
+                let integer = self.map_value(map, super::checker::unit(span), iterable.span)?;
+                Some(Type::Tuple(vec![key.clone(), integer.ty]))
+            }
+            (Some(key), Some(value)) => Some(Type::Tuple(vec![key.clone(), value.clone()])),
+            _ => {
+                // Reported when no round learns it.
+                self.map_value(map, super::checker::unit(span), iterable.span);
+                None
+            }
+        };
+        self.push_scope();
+        let local = self.declare_local(&variable.value, entry.clone(), variable.span);
+        if let Some(p) = &mut self.probe {
+            p.callbacks += 1;
+        }
+        let body = self.loop_body(body);
+        if let Some(p) = &mut self.probe {
+            p.callbacks -= 1;
+        }
+        self.pop_scope();
+        entry?;
+        Some(StmtKind::ForMap { variable: local?, map, body })
+    }
+
+    /// `let $x [: type] [= value]`.
+    fn declare(&mut self, name: &ast::Name, ty: Option<&ast::TypeExpr>, value: Option<&ast::Expr>) -> Option<StmtKind> {
+        let shown = name.value.split('#').next().unwrap_or(&name.value).to_string();
+        if let Some(old) = self.find_local(&name.value) {
+            let first = self.probe.as_ref().map(|p| p.locals[old.0 as usize].span)?;
+            self.report(
+                Diagnostic::error("E0202", format!("variable `{shown}` is already declared"))
+                    .at(name.span, "declared again")
+                    .also(first, "first declared here")
+                    .help("variables of an inner block cannot hide those of an outer one; choose another name"),
+            );
+            return None;
+        }
+        let fixed = match ty {
+            Some(t) => Some(self.type_expr(t)?),
+            None => None,
+        };
+        // The value is built before the variable exists: `let $x = $x` is an error.
+        let value = match value {
+            Some(v) => Some(self.value(v)),
+            None => None,
+        };
+        let local = self.declare_local(&name.value, fixed.clone(), name.span)?;
+        if fixed.is_some()
+            && let Some(p) = &mut self.probe
+        {
+            p.fixed.push(local);
+        }
+        match value {
+            None if fixed.is_some() => Some(StmtKind::Zero(local)),
+            None => {
+                // Its type comes from the first assignment.
+                self.local_type(local).map(|_| StmtKind::Zero(local))
+            }
+            Some(value) => self.store_local(local, value?, fixed.is_some(), &shown),
+        }
+    }
+
+    fn store_local(
+        &mut self,
+        local: crate::hir::tree::LocalId,
+        value: Expr,
+        fixed: bool,
+        name: &str,
+    ) -> Option<StmtKind> {
+        let value_type = self.storage_type(&value);
+        if !fixed && !self.widen_local(local, &value_type) {
+            let old = self.local_type(local)?;
+            let first = self.probe.as_ref().map(|p| p.locals[local.0 as usize].span)?;
+            let message =
+                format!("`{name}` holds `{}`, but `{}` is assigned", self.spell(&old), self.spell(&value_type));
+            self.report(
+                Diagnostic::error("E0203", message)
+                    .at(value.span, "another type")
+                    .also(first, "its type was decided here")
+                    .help("a variable holds values of one type; use another variable, or a cast"),
+            );
+            return None;
+        }
+        let want = self.local_type(local)?;
+        let value = if fixed { value } else { self.stored(value) };
+        let value = self.coerce(value, &want, &format!("variable `{name}`"))?;
+        Some(StmtKind::Assign { local, value })
+    }
+
+    fn assign(
+        &mut self,
+        target: &ast::Expr,
+        op: Option<ast::BinaryOp>,
+        value: &ast::Expr,
+        span: Span,
+    ) -> Option<StmtKind> {
+        match &target.kind {
+            ast::ExprKind::Variable(name) => self.assign_variable(name, target.span, op, value, span),
+            ast::ExprKind::Map(name) => {
+                let map = self.map(name, target.span);
+                let key = self.scalar_key(map, target.span)?;
+                self.assign_map(map, key, op, value, span)
+            }
+            ast::ExprKind::Index { base, indices } if matches!(base.kind, ast::ExprKind::Map(_)) => {
+                let ast::ExprKind::Map(name) = &base.kind else { return None };
+                let map = self.map(name, base.span);
+                let key = self.map_key(map, indices, target.span);
+                // The value is looked at even if the key is bad: both may be wrong.
+                let Some(key) = key else {
+                    if op.is_none() && calls::aggregate(self, value).is_none() {
+                        self.expr(value);
+                    }
+                    return None;
+                };
+                self.assign_map(map, key, op, value, span)
+            }
+            ast::ExprKind::Identifier(word) if word == "_" && op.is_none() => self.expr(value).map(StmtKind::Expr),
+            _ => {
+                self.report(
+                    Diagnostic::error("E0204", "this cannot be assigned to")
+                        .at(target.span, "not a variable or map")
+                        .help("variables begin with `$`, maps with `@`"),
+                );
+                None
+            }
+        }
+    }
+
+    fn assign_variable(
+        &mut self,
+        name: &str,
+        at: Span,
+        op: Option<ast::BinaryOp>,
+        value: &ast::Expr,
+        span: Span,
+    ) -> Option<StmtKind> {
+        let shown = name.split('#').next().unwrap_or(name).to_string();
+        if calls::aggregate_name(value).is_some() {
+            let message = format!("`{}()` can only be assigned to a map", calls::aggregate_name(value)?);
+            return self.error("E0205", value.span, message, "aggregations live in maps");
+        }
+        let Some(op) = op else {
+            let value = self.value(value);
+            let local = match self.find_local(name) {
+                Some(id) => id,
+                None => self.declare_local(name, None, at)?,
+            };
+            let fixed = self.declared_type(local);
+            return self.store_local(local, value?, fixed, &shown);
+        };
+        let read = self.expr(&ast::Expr { kind: ast::ExprKind::Variable(name.into()), span: at });
+        let operand = self.value(value);
+        let result = self.arithmetic(op, read?, operand?, span)?;
+        let local = self.find_local(name)?;
+        let fixed = self.declared_type(local);
+        if fixed && result.ty.is_integral() {
+            // `let $x : uint8` keeps its type; the sum wraps.
+            let want = self.local_type(local)?;
+            return Some(StmtKind::Assign { local, value: super::convert::convert(result, want) });
+        }
+        self.store_local(local, result, fixed, &shown)
+    }
+
+    /// Does the variable have a type that was written?
+    fn declared_type(&self, local: crate::hir::tree::LocalId) -> bool {
+        self.probe.as_ref().is_some_and(|p| p.fixed.contains(&local))
+    }
+
+    fn assign_map(
+        &mut self,
+        map: btc_payload::manifest::MapId,
+        key: Expr,
+        op: Option<ast::BinaryOp>,
+        value: &ast::Expr,
+        span: Span,
+    ) -> Option<StmtKind> {
+        if op.is_none()
+            && let Some(built) = calls::aggregate(self, value)
+        {
+            let (aggregate, value) = built?;
+            self.widen_value(map, &Type::Aggregate(aggregate.clone()), span)?;
+            // What signedness all uses together need is known now.
+            let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return None };
+            return Some(StmtKind::Aggregate { map, key, aggregate, value });
+        }
+        let value = self.value(value)?;
+        let Some(op) = op else {
+            let ty = self.storage_type(&value);
+            self.widen_value(map, &ty, value.span)?;
+            let want = self.map_info(map).value.clone()?;
+            let name = self.map_info(map).name.clone();
+            let value = self.stored(value);
+            let value = self.coerce(value, &want, &format!("map `{name}`"))?;
+            return Some(StmtKind::MapAssign { map, key, value });
+        };
+        let old = self.map_info(map).value.clone().unwrap_or(Type::I64);
+        let read = Expr { kind: ExprKind::MapRead { map, key: Box::new(key.clone()) }, ty: old, span };
+        let result = self.arithmetic(op, read, value, span)?;
+        self.widen_value(map, &result.ty, span)?;
+        let ExprKind::Binary { right, .. } = result.kind else {
+            // Pointer arithmetic and the like: a plain store of the result.
+            let want = self.map_info(map).value.clone()?;
+            let value = super::convert::convert(result, want);
+            return Some(StmtKind::MapAssign { map, key, value });
+        };
+        let want = self.map_info(map).value.clone()?;
+        let value = super::convert::convert(*right, want);
+        Some(StmtKind::MapUpdate { map, key, op: operators::operator(op), value })
+    }
+}
