@@ -339,10 +339,7 @@ impl<'p, 's> Parser<'p, 's> {
     /// A call of a macro that nobody defined, alone at the top level.
     fn is_stray_macro(&mut self) -> bool {
         let token = self.look(0);
-        token.kind == Kind::Ident
-            && keyword(&token).is_none()
-            && self.look(1).is("(")
-            && self.typedef(&token).is_none()
+        token.kind == Kind::Ident && keyword(&token).is_none() && self.look(1).is("(") && self.typedef(&token).is_none()
     }
 
     fn stray_macro(&mut self) -> Parsed<()> {
