@@ -112,7 +112,8 @@ pub struct CFrontEnd<'t> {
 pub struct Preprocessed {
     /// The script with blanks in place of directives and inactive text.
     pub text: String,
-    /// The C definitions in it; their types are in the store already.
+    /// The definitions of C types in it, which stay in the text; the types are
+    /// in the store already.
     pub definitions: Vec<Span>,
 }
 
@@ -238,10 +239,15 @@ impl<'t> CFrontEnd<'t> {
                 open.lexer.pos = pos + 1;
                 let hash = Span::new(file, pos as u32, pos as u32 + 1);
                 self.script_directive(files, hash);
-            } else if files.skim.item_start && starts_definition(&text, pos) {
-                definitions.push(self.definition(files, file, pos));
-            } else {
-                open.lexer.pos = files.skim.step(&text, pos);
+                continue;
+            }
+            match starts_definition(&text, pos).filter(|_| files.skim.item_start) {
+                Some(true) => definitions.push(self.definition(files, file, pos)),
+                Some(false) => {
+                    let span = self.definition(files, file, pos);
+                    files.blanks.push((pos, span.end as usize));
+                }
+                None => open.lexer.pos = files.skim.step(&text, pos),
             }
         }
     }
@@ -291,15 +297,28 @@ fn first_line(files: &mut Files<'_>) {
     }
 }
 
-/// Whether the word at `pos` begins a C declaration.
-fn starts_definition(text: &str, pos: usize) -> bool {
+/// Words that begin C declarations in scripts, and whether the script's own
+/// grammar knows them: the others are blanked.
+const DEFINITION_WORDS: &[(&str, bool)] = &[
+    ("struct", true),
+    ("union", true),
+    ("enum", true),
+    ("typedef", true),
+    ("extern", false),
+    ("static", false),
+    ("inline", false),
+    ("_Static_assert", false),
+    ("__extension__", false),
+];
+
+/// Whether a C declaration begins at `pos`, and whether it stays in the text.
+fn starts_definition(text: &str, pos: usize) -> Option<bool> {
     let bytes = text.as_bytes();
     if !lex::is_name_start(bytes[pos]) {
-        return false;
+        return None;
     }
     let word = &text[pos..skim::name_end(bytes, pos)];
-    let words = ["struct", "union", "enum", "typedef", "extern", "static", "inline", "_Static_assert"];
-    words.contains(&word) || word == "__extension__"
+    DEFINITION_WORDS.iter().find(|row| row.0 == word).map(|row| row.1)
 }
 
 /// The text with blanks in the ranges; line ends stay.

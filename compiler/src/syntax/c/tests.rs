@@ -228,6 +228,12 @@ fn definitions_are_found_among_probes() {
 }
 
 #[test]
+fn c_that_defines_no_type_is_blanked() {
+    let done = run("static inline int f(int x) { return x; }\nextern int g;\n_Static_assert(1, \"x\");\nBEGIN { }");
+    assert_eq!((done.problems.len(), done.text.trim()), (0, "BEGIN { }"));
+}
+
+#[test]
 fn macros_work_inside_definitions() {
     let script = "#define N 4\n#define FIELD(t, n) t n[N];\nstruct a {\n#if N > 3\n  FIELD(char, x)\n#else\n  long y;\n#endif\n};";
     let done = run(script);
