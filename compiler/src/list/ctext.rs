@@ -301,6 +301,8 @@ mod tests {
         assert!(definition("tcphdr", Kind::Struct).contains("\t__u16 doff: 4;\n"));
         let page = definition("page", Kind::Struct);
         assert!(page.contains("\n\tunion {\n\t\tstruct {\n\t\t\tunion {\n\t\t\t\tstruct list_head lru;\n"), "{page}");
-        assert!(definition("file_operations", Kind::Struct).contains("(*read)(struct file *, char *, size_t, loff_t *);"));
+        assert!(
+            definition("file_operations", Kind::Struct).contains("(*read)(struct file *, char *, size_t, loff_t *);")
+        );
     }
 }

@@ -11,11 +11,8 @@ use btc_payload::probe::pattern_matches;
 use std::collections::BTreeMap;
 
 /// Keywords with the kinds of BTF they stand for.
-const TAGS: &[(&str, u32)] = &[
-    ("struct", Kind::Struct.bit()),
-    ("union", Kind::Union.bit()),
-    ("enum", Kind::Enum.bit() | Kind::Enum64.bit()),
-];
+const TAGS: &[(&str, u32)] =
+    &[("struct", Kind::Struct.bit()), ("union", Kind::Union.bit()), ("enum", Kind::Enum.bit() | Kind::Enum64.bit())];
 
 /// The kinds and the pattern of names, if it is types that are looked for.
 pub(super) fn tag_of(pattern: &str) -> Option<(u32, &str)> {
