@@ -1,2 +1,5 @@
-//! btc.
-fn main() {}
+//! The `btc` command; see `btc::cli`.
+
+fn main() -> std::process::ExitCode {
+    btc::cli::main()
+}

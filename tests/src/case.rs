@@ -132,25 +132,20 @@ impl Case {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let (key, value) = line
-                .split_once(':')
-                .ok_or_else(|| format!("{name}.cmd: no key in {line:?}"))?;
+            let (key, value) = line.split_once(':').ok_or_else(|| format!("{name}.cmd: no key in {line:?}"))?;
             let (key, value) = (key.trim(), value.trim());
             if !KEYS.contains(&key) {
                 return Err(format!("{name}.cmd: unknown key {key:?}"));
             }
             if key == "env" {
-                let (k, v) = value
-                    .split_once('=')
-                    .ok_or_else(|| format!("{name}.cmd: env without ="))?;
+                let (k, v) = value.split_once('=').ok_or_else(|| format!("{name}.cmd: env without ="))?;
                 case.env.push((k.to_owned(), v.to_owned()));
             } else {
                 case.keys.insert(key.to_owned(), value.to_owned());
             }
         }
         if let Some(file) = case.keys.get("file") {
-            case.script = fs::read_to_string(root().join(file))
-                .map_err(|e| format!("{name}.cmd: {file}: {e}"))?;
+            case.script = fs::read_to_string(root().join(file)).map_err(|e| format!("{name}.cmd: {file}: {e}"))?;
         }
         if case.script.is_empty() && case.mode() != Mode::Tool {
             return Err(format!("{name}: no script"));
@@ -164,20 +159,12 @@ pub fn all(dir: &Path) -> Result<Vec<Case>, String> {
     let mut cases = BTreeMap::new();
     let list = |d: &Path| -> Result<Vec<_>, String> {
         let entries = fs::read_dir(d).map_err(|e| format!("{}: {e}", d.display()))?;
-        entries
-            .map(|e| e.map(|e| e.path()).map_err(|e| e.to_string()))
-            .collect()
+        entries.map(|e| e.map(|e| e.path()).map_err(|e| e.to_string())).collect()
     };
     for group in list(dir)?.into_iter().filter(|p| p.is_dir()) {
         for file in list(&group)? {
-            let ext = file
-                .extension()
-                .and_then(|e| e.to_str())
-                .unwrap_or_default();
-            let name = file
-                .file_stem()
-                .and_then(|n| n.to_str())
-                .unwrap_or_default();
+            let ext = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            let name = file.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
             if matches!(ext, "bt" | "cmd") && !cases.contains_key(name) {
                 cases.insert(name.to_owned(), Case::read(&group, name)?);
             }

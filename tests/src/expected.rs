@@ -15,13 +15,9 @@ impl Expected {
     pub fn read(path: &Path, exists: impl Fn(&str) -> bool) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut list = BTreeMap::new();
-        for line in text
-            .lines()
-            .filter(|l| !l.trim().is_empty() && !l.starts_with('#'))
-        {
-            let (name, reason) = line
-                .split_once(' ')
-                .ok_or_else(|| format!("EXPECTED_FAILURES: no reason for {line}"))?;
+        for line in text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#')) {
+            let (name, reason) =
+                line.split_once(' ').ok_or_else(|| format!("EXPECTED_FAILURES: no reason for {line}"))?;
             let case = name.rsplit("::").next().unwrap_or(name);
             if !exists(case) {
                 return Err(format!("EXPECTED_FAILURES: no case is called {case}"));
@@ -33,23 +29,13 @@ impl Expected {
 
     /// The reason why `place::name` may fail.
     pub fn reason(&self, place: &str, name: &str) -> Option<&str> {
-        self.0
-            .get(&format!("{place}::{name}"))
-            .or_else(|| self.0.get(name))
-            .map(String::as_str)
+        self.0.get(&format!("{place}::{name}")).or_else(|| self.0.get(name)).map(String::as_str)
     }
 
     /// Turns a verdict into the test's result.
-    pub fn settle(
-        &self,
-        place: &str,
-        name: &str,
-        verdict: Result<(), String>,
-    ) -> Result<(), String> {
+    pub fn settle(&self, place: &str, name: &str, verdict: Result<(), String>) -> Result<(), String> {
         match (verdict, self.reason(place, name)) {
-            (Ok(()), Some(reason)) => Err(format!(
-                "passes, but is listed in EXPECTED_FAILURES ({reason}): remove it"
-            )),
+            (Ok(()), Some(reason)) => Err(format!("passes, but is listed in EXPECTED_FAILURES ({reason}): remove it")),
             (Err(_), Some(_)) => Ok(()),
             (verdict, None) => verdict,
         }

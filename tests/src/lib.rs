@@ -17,10 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
 /// Whether this process may load BPF programs.
@@ -36,19 +33,10 @@ pub fn btc() -> Result<PathBuf, String> {
         return std::fs::canonicalize(&path).map_err(|e| format!("BTC={}: {e}", path.display()));
     }
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
-    let profile = exe
-        .ancestors()
-        .nth(2)
-        .ok_or("the test is not in a target directory")?;
-    let target = profile
-        .parent()
-        .ok_or("the test is not in a target directory")?;
+    let profile = exe.ancestors().nth(2).ok_or("the test is not in a target directory")?;
+    let target = profile.parent().ok_or("the test is not in a target directory")?;
     let tried = [profile.join("btc"), target.join("release/btc")];
     tried.iter().find(|p| p.is_file()).cloned().ok_or_else(|| {
-        format!(
-            "no btc to test: build it first, or set BTC (tried {} and {})",
-            tried[0].display(),
-            tried[1].display()
-        )
+        format!("no btc to test: build it first, or set BTC (tried {} and {})", tried[0].display(), tried[1].display())
     })
 }

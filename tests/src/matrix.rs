@@ -29,15 +29,9 @@ pub fn kernels() -> Result<Vec<String>, String> {
         return Err("not root".into());
     }
     let tool = root().join("tests/vm/kernels");
-    let fetch =
-        process::run(&mut Command::new(&tool)).map_err(|e| format!("{}: {e}", tool.display()))?;
+    let fetch = process::run(&mut Command::new(&tool)).map_err(|e| format!("{}: {e}", tool.display()))?;
     let list = process::run(Command::new(&tool).arg("-l")).map_err(|e| e.to_string())?;
-    let there: Vec<String> = list
-        .out
-        .lines()
-        .filter_map(|l| l.split_whitespace().next())
-        .map(str::to_owned)
-        .collect();
+    let there: Vec<String> = list.out.lines().filter_map(|l| l.split_whitespace().next()).map(str::to_owned).collect();
     if there.is_empty() {
         return Err(format!("no kernels: {}", fetch.err.trim()));
     }
@@ -58,20 +52,12 @@ pub struct Job {
 impl Job {
     /// A job for `case`; `slowness` stretches its time limit.
     pub fn new(case: &Case, script: String, slowness: u32) -> Self {
-        Self {
-            name: case.name.clone(),
-            script,
-            timeout: case.timeout() * slowness,
-        }
+        Self { name: case.name.clone(), script, timeout: case.timeout() * slowness }
     }
 
     /// Lines of the driver script: run, then print status and output as hex.
     fn driver_lines(&self) -> String {
-        let Job {
-            name,
-            script,
-            timeout,
-        } = self;
+        let Job { name, script, timeout } = self;
         let hex = |file: &str| format!("$(od -An -v -tx1 {file} | tr -d ' \\n')");
         format!(
             "echo; echo '@@START {name}'\ntimeout -k 5 {timeout} sh -c {} >/tmp/out 2>/tmp/err </dev/null; rc=$?\n\
@@ -117,25 +103,12 @@ fn boot(kernel: &str, jobs: &[&Job]) -> Result<Outcome, String> {
     let limit = 120 + jobs.iter().map(|job| u64::from(job.timeout)).sum::<u64>();
     let mut vm = Command::new(root().join("tests/vm/vm"));
     // One processor: with two, emulated kernels crash while they rewrite their own code for probes.
-    vm.args([
-        "-k",
-        kernel,
-        "-c",
-        "1",
-        "-m",
-        "2G",
-        "-t",
-        &limit.to_string(),
-        "--",
-        "sh",
-        &driver,
-    ]);
+    vm.args(["-k", kernel, "-c", "1", "-m", "2G", "-t", &limit.to_string(), "--", "sh", &driver]);
     // A file, so that a run of many minutes can be watched.
     let log = format!("{STAGE}/work/vm-{kernel}.log");
     let file = fs::File::create(&log).map_err(|e| format!("{log}: {e}"))?;
     let mut outcome = process::run(vm.stdout(file)).map_err(|e| format!("tests/vm/vm: {e}"))?;
-    outcome.out =
-        String::from_utf8_lossy(&fs::read(&log).map_err(|e| format!("{log}: {e}"))?).into_owned();
+    outcome.out = String::from_utf8_lossy(&fs::read(&log).map_err(|e| format!("{log}: {e}"))?).into_owned();
     Ok(outcome)
 }
 
@@ -164,15 +137,8 @@ fn parse(log: &str, done: &mut BTreeMap<String, Outcome>) -> Option<String> {
 }
 
 fn unhex(text: &str) -> String {
-    let digits: Vec<u8> = text
-        .bytes()
-        .filter_map(|b| (b as char).to_digit(16))
-        .map(|d| d as u8)
-        .collect();
-    let bytes: Vec<u8> = digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect();
+    let digits: Vec<u8> = text.bytes().filter_map(|b| (b as char).to_digit(16)).map(|d| d as u8).collect();
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -186,14 +152,7 @@ mod tests {
         let log = "noise\n@@START a\n\n@@CASE a 0 68690a . \n@@START b\n@@CASE b 124  . 6f6f\n@@START c\n";
         assert_eq!(parse(log, &mut done).as_deref(), Some("c"));
         assert_eq!(done["a"].out, "hi\n");
-        assert_eq!(
-            (
-                done["b"].status,
-                done["b"].out.as_str(),
-                done["b"].err.as_str()
-            ),
-            (124, "", "oo")
-        );
+        assert_eq!((done["b"].status, done["b"].out.as_str(), done["b"].err.as_str()), (124, "", "oo"));
         assert_eq!(done.len(), 2);
     }
 }

@@ -31,10 +31,7 @@ pub fn shell(script: &str, seconds: u32) -> io::Result<Outcome> {
 /// Runs `command` under `timeout`, so that it cannot hang.
 pub fn bounded(command: &Command, seconds: u32) -> io::Result<Outcome> {
     let mut outer = Command::new("timeout");
-    outer
-        .args(["-k", "3", &seconds.to_string()])
-        .arg(command.get_program())
-        .args(command.get_args());
+    outer.args(["-k", "3", &seconds.to_string()]).arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => outer.env(key, value),
@@ -51,15 +48,9 @@ pub fn bounded(command: &Command, seconds: u32) -> io::Result<Outcome> {
 pub fn run(command: &mut Command) -> io::Result<Outcome> {
     let start = Instant::now();
     // Cargo sets it for tests; traced programs would look there for their libraries.
-    let done = command
-        .env_remove("LD_LIBRARY_PATH")
-        .stdin(Stdio::null())
-        .output()?;
+    let done = command.env_remove("LD_LIBRARY_PATH").stdin(Stdio::null()).output()?;
     Ok(Outcome {
-        status: done
-            .status
-            .code()
-            .unwrap_or_else(|| 128 + done.status.signal().unwrap_or(0)),
+        status: done.status.code().unwrap_or_else(|| 128 + done.status.signal().unwrap_or(0)),
         out: String::from_utf8_lossy(&done.stdout).into_owned(),
         err: String::from_utf8_lossy(&done.stderr).into_owned(),
         wall: start.elapsed(),
@@ -68,10 +59,7 @@ pub fn run(command: &mut Command) -> io::Result<Outcome> {
 
 /// Limits the address space of the child that `command` will be.
 pub fn limit_memory(command: &mut Command, bytes: u64) {
-    let limit = libc::rlimit {
-        rlim_cur: bytes,
-        rlim_max: bytes,
-    };
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
     // SAFETY: setrlimit is async-signal-safe and `limit` is owned by the closure.
     unsafe {
         command.pre_exec(move || match libc::setrlimit(libc::RLIMIT_AS, &limit) {

@@ -50,10 +50,7 @@ pub fn tracer_path(case: &Case) -> String {
 fn source(case: &Case) -> (String, String) {
     let path = quote(&source_path(case));
     match case.mode() {
-        Mode::Inline => (
-            format!("-e {}", quote(case.script.trim_end_matches('\n'))),
-            String::new(),
-        ),
+        Mode::Inline => (format!("-e {}", quote(case.script.trim_end_matches('\n'))), String::new()),
         Mode::Stdin => ("-".into(), format!("< {path}")),
         Mode::File | Mode::Tool => (path, String::new()),
     }
@@ -61,10 +58,7 @@ fn source(case: &Case) -> (String, String) {
 
 fn environment(case: &Case) -> String {
     let export = |(k, v): &(String, String)| format!("export {k}={}\n", quote(v));
-    format!(
-        "cd {STAGE}/work\n{}",
-        case.env.iter().map(export).collect::<String>()
-    )
+    format!("cd {STAGE}/work\n{}", case.env.iter().map(export).collect::<String>())
 }
 
 fn before(case: &Case) -> String {
@@ -84,12 +78,7 @@ pub fn build(case: &Case, subject: &Subject) -> Option<String> {
     }
     let (src, stdin) = source(case);
     let (flags, out) = (case.get("build"), tracer_path(case));
-    Some(format!(
-        "{}{}{btc} build {flags} {src} -o {} {stdin}\n",
-        environment(case),
-        before(case),
-        quote(&out)
-    ))
+    Some(format!("{}{}{btc} build {flags} {src} -o {} {stdin}\n", environment(case), before(case), quote(&out)))
 }
 
 /// The command line that is tested, and its standard input.
@@ -102,14 +91,10 @@ fn command(case: &Case, subject: &Subject) -> (String, String) {
     let args = case.get("args");
     match (case.mode(), subject) {
         (Mode::Tool, Subject::Btc(tool)) => (format!("( {tool} {flags} {args} )"), String::new()),
-        (Mode::Tool, Subject::Oracle(tool)) => (
-            format!("( {} {flags} {args} )", tool.replace("{src}", "")),
-            String::new(),
-        ),
-        (_, Subject::Btc(_)) => (
-            format!("{} {flags} {args}", quote(&tracer_path(case))),
-            String::new(),
-        ),
+        (Mode::Tool, Subject::Oracle(tool)) => {
+            (format!("( {} {flags} {args} )", tool.replace("{src}", "")), String::new())
+        }
+        (_, Subject::Btc(_)) => (format!("{} {flags} {args}", quote(&tracer_path(case))), String::new()),
         (_, Subject::Oracle(tool)) => {
             let options = format!("{} {flags} {src}", case.get("build"));
             (format!("{} {args}", tool.replace("{src}", &options)), stdin)

@@ -12,11 +12,7 @@ use crate::root;
 /// Programs built from `tests/fixtures`: source, compiler with flags, result.
 const PROGRAMS: &[(&str, &[&str], &str)] = &[
     ("target.c", &["cc", "-O0"], "target"),
-    (
-        "target.c",
-        &["cc", "-O0", "-static", "-no-pie"],
-        "target_static",
-    ),
+    ("target.c", &["cc", "-O0", "-static", "-no-pie"], "target_static"),
     ("target.cpp", &["c++", "-O0"], "target_cpp"),
     ("workload.c", &["cc", "-O1"], "workload"),
 ];
@@ -34,8 +30,7 @@ pub fn prepare() -> Result<Stage, String> {
     let make = |p: &Path| fs::create_dir_all(p).map_err(|e| format!("{}: {e}", p.display()));
     make(&fix)?;
     make(&Path::new(STAGE).join("work"))?;
-    let lock =
-        File::create(Path::new(STAGE).join("lock")).map_err(|e| format!("{STAGE}/lock: {e}"))?;
+    let lock = File::create(Path::new(STAGE).join("lock")).map_err(|e| format!("{STAGE}/lock: {e}"))?;
     // SAFETY: the descriptor is open for as long as `lock` lives.
     if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) } != 0 {
         return Err(format!("{STAGE}/lock: {}", io::Error::last_os_error()));
@@ -54,22 +49,11 @@ fn compile(source: &Path, compiler: &[&str], out: &Path) -> Result<(), String> {
         return Ok(());
     }
     let mut command = Command::new(compiler[0]);
-    command
-        .args(&compiler[1..])
-        .args(["-g", "-fno-omit-frame-pointer", "-pthread", "-o"])
-        .arg(out)
-        .arg(source);
+    command.args(&compiler[1..]).args(["-g", "-fno-omit-frame-pointer", "-pthread", "-o"]).arg(out).arg(source);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!(
-            "{}: {} ended with {status}",
-            source.display(),
-            compiler[0]
-        )),
-        Err(e) => Err(format!(
-            "{}: {e} (a C and C++ compiler is needed)",
-            compiler[0]
-        )),
+        Ok(status) => Err(format!("{}: {} ended with {status}", source.display(), compiler[0])),
+        Err(e) => Err(format!("{}: {e} (a C and C++ compiler is needed)", compiler[0])),
     }
 }
 

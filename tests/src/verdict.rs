@@ -28,11 +28,7 @@ pub fn judge(case: &Case, phase: Phase, got: &Outcome) -> Result<bool, String> {
         (_, "compile") => Err("accepted, but must be refused".into()),
         (Phase::Build, "fail") if got.status != 0 => Ok(true),
         (Phase::Build, _) if got.status == 0 => Ok(false),
-        (Phase::Build, _) => Err(format!(
-            "does not compile: {}{}",
-            tail(&got.err),
-            tail(&got.out)
-        )),
+        (Phase::Build, _) => Err(format!("does not compile: {}{}", tail(&got.err), tail(&got.out))),
         (Phase::Run, want) => {
             status(want, case, got)?;
             output(case, got, !want.is_empty()).map(|()| true)
@@ -70,43 +66,21 @@ fn output(case: &Case, got: &Outcome, status_stated: bool) -> Result<(), String>
         },
         keep,
     );
-    let fail = |want: &str| {
-        format!(
-            "--- want\n{want}\n--- got\n{text}\n--- stderr\n{}",
-            tail(&got.err)
-        )
-    };
+    let fail = |want: &str| format!("--- want\n{want}\n--- got\n{text}\n--- stderr\n{}", tail(&got.err));
     if !case.get("lacks").is_empty() {
         let lacks = Regex::new(case.get("lacks")).map_err(|e| e.to_string())?;
-        return if lacks.is_match(&text) {
-            Err(fail(&format!("no match of {lacks}")))
-        } else {
-            Ok(())
-        };
+        return if lacks.is_match(&text) { Err(fail(&format!("no match of {lacks}"))) } else { Ok(()) };
     }
     if let Some(re) = &case.re {
         let re = re.trim_matches('\n');
-        let whole =
-            Regex::new(&format!("^(?:{re})$")).map_err(|e| format!("{}.re: {e}", case.name))?;
-        return if whole.is_match(&text) {
-            Ok(())
-        } else {
-            Err(fail(re))
-        };
+        let whole = Regex::new(&format!("^(?:{re})$")).map_err(|e| format!("{}.re: {e}", case.name))?;
+        return if whole.is_match(&text) { Ok(()) } else { Err(fail(re)) };
     }
     let Some(want) = &case.out else {
-        return if status_stated {
-            Ok(())
-        } else {
-            Err("no expected output recorded".into())
-        };
+        return if status_stated { Ok(()) } else { Err("no expected output recorded".into()) };
     };
     let want = normal(want, keep);
-    let same = if case.get("sort") == "yes" {
-        sorted(&want) == sorted(&text)
-    } else {
-        want == text
-    };
+    let same = if case.get("sort") == "yes" { sorted(&want) == sorted(&text) } else { want == text };
     if same { Ok(()) } else { Err(fail(&want)) }
 }
 
@@ -114,8 +88,7 @@ fn output(case: &Case, got: &Outcome, status_stated: bool) -> Result<(), String>
 pub fn normal(text: &str, keep_attached: bool) -> String {
     let mut kept = String::new();
     for line in text.lines() {
-        let attached = is_attach_note(line)
-            || (!keep_attached && line.starts_with("{\"type\": \"attached_probes\""));
+        let attached = is_attach_note(line) || (!keep_attached && line.starts_with("{\"type\": \"attached_probes\""));
         if !attached && !line.is_empty() {
             kept.push_str(line);
             kept.push('\n');
@@ -125,9 +98,7 @@ pub fn normal(text: &str, keep_attached: bool) -> String {
 }
 
 fn is_attach_note(line: &str) -> bool {
-    let rest = line
-        .strip_prefix("Attached ")
-        .or_else(|| line.strip_prefix("Attaching "));
+    let rest = line.strip_prefix("Attached ").or_else(|| line.strip_prefix("Attaching "));
     let Some((number, what)) = rest.and_then(|r| r.split_once(' ')) else {
         return false;
     };

@@ -94,50 +94,20 @@ fn trials(args: &Arguments) -> Result<(Vec<Trial>, Skipped), String> {
         Ok(kernels) => {
             for kernel in kernels {
                 let wanted = |c: &&Case| c.needs() != Needs::Host && subject.skips(c).is_none();
-                let (runs, not): (Vec<_>, Vec<_>) = cases
-                    .iter()
-                    .filter(wanted)
-                    .partition(|c| c.runs_on(&kernel));
-                not.iter().for_each(|c| {
-                    skip(&format!(
-                        "needs Linux {}, not {kernel}",
-                        c.get("min_kernel")
-                    ))
-                });
-                let chosen = runs
-                    .into_iter()
-                    .filter(|c| chosen(args, &format!("{kernel}::{}", c.name)));
-                matrix.insert(
-                    kernel.clone(),
-                    Machine {
-                        cases: chosen.cloned().collect(),
-                        ..Machine::default()
-                    },
-                );
+                let (runs, not): (Vec<_>, Vec<_>) = cases.iter().filter(wanted).partition(|c| c.runs_on(&kernel));
+                not.iter().for_each(|c| skip(&format!("needs Linux {}, not {kernel}", c.get("min_kernel"))));
+                let chosen = runs.into_iter().filter(|c| chosen(args, &format!("{kernel}::{}", c.name)));
+                matrix.insert(kernel.clone(), Machine { cases: chosen.cloned().collect(), ..Machine::default() });
             }
         }
-        Err(reason) => cases
-            .iter()
-            .filter(|c| c.needs() != Needs::Host)
-            .for_each(|_| skip(&format!("no kernel matrix: {reason}"))),
+        Err(reason) => {
+            cases.iter().filter(|c| c.needs() != Needs::Host).for_each(|_| skip(&format!("no kernel matrix: {reason}")))
+        }
     }
-    let context = Arc::new(Context {
-        subject,
-        expected,
-        matrix,
-        _stage: stage::prepare()?,
-    });
-    let mut trials: Vec<Trial> = host
-        .into_iter()
-        .map(|case| host_trial(&context, place, case))
-        .collect();
+    let context = Arc::new(Context { subject, expected, matrix, _stage: stage::prepare()? });
+    let mut trials: Vec<Trial> = host.into_iter().map(|case| host_trial(&context, place, case)).collect();
     for (kernel, machine) in &context.matrix {
-        trials.extend(
-            machine
-                .cases
-                .iter()
-                .map(|case| kernel_trial(&context, kernel, &case.name)),
-        );
+        trials.extend(machine.cases.iter().map(|case| kernel_trial(&context, kernel, &case.name)));
     }
     Ok((trials, skipped))
 }
@@ -145,11 +115,7 @@ fn trials(args: &Arguments) -> Result<(Vec<Trial>, Skipped), String> {
 /// Whether the command line selects a test; the machines run only those.
 fn chosen(args: &Arguments, name: &str) -> bool {
     let matches = |filter: &String| {
-        if args.exact {
-            name == filter
-        } else {
-            name.contains(filter.as_str())
-        }
+        if args.exact { name == filter } else { name.contains(filter.as_str()) }
     };
     args.filter.as_ref().is_none_or(matches) && !args.skip.iter().any(matches)
 }
@@ -168,10 +134,7 @@ fn host_trial(context: &Arc<Context>, place: &'static str, case: Case) -> Trial 
             }
             verdict = on_host(&context.subject, &case);
         }
-        context
-            .expected
-            .settle(place, &case.name, verdict)
-            .map_err(Failed::from)
+        context.expected.settle(place, &case.name, verdict).map_err(Failed::from)
     })
 }
 
@@ -179,8 +142,7 @@ fn on_host(subject: &Subject, case: &Case) -> Result<(), String> {
     if built(subject, case)? || !is_root() {
         return Ok(());
     }
-    let got = process::shell(&script::perform(case, subject), case.timeout())
-        .map_err(|e| e.to_string())?;
+    let got = process::shell(&script::perform(case, subject), case.timeout()).map_err(|e| e.to_string())?;
     bless(case, &got)?;
     judge(case, Phase::Run, &got).map(|_| ())
 }
@@ -197,8 +159,7 @@ fn built(subject: &Subject, case: &Case) -> Result<bool, String> {
 }
 
 fn bless(case: &Case, got: &Outcome) -> Result<(), String> {
-    if std::env::var_os("BTC_BLESS").is_none() || case.re.is_some() || !case.get("lacks").is_empty()
-    {
+    if std::env::var_os("BTC_BLESS").is_none() || case.re.is_some() || !case.get("lacks").is_empty() {
         return Ok(());
     }
     let text = match case.get("streams") {
@@ -208,8 +169,7 @@ fn bless(case: &Case, got: &Outcome) -> Result<(), String> {
     };
     let group = case.name.split('-').next().unwrap_or_default();
     let path = root().join(format!("tests/cases/{group}/{}.out", case.name));
-    fs::write(&path, normal(&text, case.get("keep") == "attached") + "\n")
-        .map_err(|e| e.to_string())
+    fs::write(&path, normal(&text, case.get("keep") == "attached") + "\n").map_err(|e| e.to_string())
 }
 
 fn kernel_trial(context: &Arc<Context>, kernel: &str, name: &str) -> Trial {
@@ -217,10 +177,7 @@ fn kernel_trial(context: &Arc<Context>, kernel: &str, name: &str) -> Trial {
     Trial::test(format!("{kernel}::{name}"), move || {
         run_matrix(&context);
         let verdict = context.matrix[&kernel].result.get().unwrap()[&name].clone();
-        context
-            .expected
-            .settle(&kernel, &name, verdict)
-            .map_err(Failed::from)
+        context.expected.settle(&kernel, &name, verdict).map_err(Failed::from)
     })
 }
 
@@ -230,16 +187,11 @@ fn run_matrix(context: &Arc<Context>) {
     ONCE.get_or_init(|| {
         let mut tracers = BTreeMap::new();
         for case in context.matrix.values().flat_map(|m| &m.cases) {
-            tracers
-                .entry(case.name.clone())
-                .or_insert_with(|| built(&context.subject, case));
+            tracers.entry(case.name.clone()).or_insert_with(|| built(&context.subject, case));
         }
         let tracers = &tracers;
         let (queue, work) = mpsc::channel();
-        context
-            .matrix
-            .iter()
-            .for_each(|item| queue.send(item).unwrap());
+        context.matrix.iter().for_each(|item| queue.send(item).unwrap());
         drop(queue);
         let work = &std::sync::Mutex::new(work);
         std::thread::scope(|scope| {
@@ -248,10 +200,7 @@ fn run_matrix(context: &Arc<Context>) {
                     loop {
                         let next = work.lock().unwrap().recv();
                         let Ok((kernel, machine)) = next else { break };
-                        machine
-                            .result
-                            .set(run_machine(context, kernel, machine, tracers))
-                            .unwrap();
+                        machine.result.set(run_machine(context, kernel, machine, tracers)).unwrap();
                     }
                 });
             }
@@ -265,30 +214,15 @@ fn run_machine(
     machine: &Machine,
     tracers: &BTreeMap<String, Result<bool, String>>,
 ) -> BTreeMap<String, Result<(), String>> {
-    let slowness = if matches!(context.subject, Subject::Btc(_)) {
-        SLOWNESS.0
-    } else {
-        SLOWNESS.1
-    };
-    let ready = machine
-        .cases
-        .iter()
-        .filter(|c| tracers[&c.name] == Ok(false));
-    let jobs: Vec<Job> = ready
-        .map(|c| Job::new(c, script::perform(c, &context.subject), slowness))
-        .collect();
+    let slowness = if matches!(context.subject, Subject::Btc(_)) { SLOWNESS.0 } else { SLOWNESS.1 };
+    let ready = machine.cases.iter().filter(|c| tracers[&c.name] == Ok(false));
+    let jobs: Vec<Job> = ready.map(|c| Job::new(c, script::perform(c, &context.subject), slowness)).collect();
     let (done, last_words) = matrix::run(kernel, &jobs);
     let verdict = |case: &Case| match (&tracers[&case.name], done.get(&case.name)) {
         (Err(why), _) => Err(why.clone()),
         (Ok(true), _) => Ok(()),
         (_, Some(got)) => judge(case, Phase::Run, got).map(|_| ()),
-        (_, None) => Err(format!(
-            "the machine did not report this case: {last_words}"
-        )),
+        (_, None) => Err(format!("the machine did not report this case: {last_words}")),
     };
-    machine
-        .cases
-        .iter()
-        .map(|case| (case.name.clone(), verdict(case)))
-        .collect()
+    machine.cases.iter().map(|case| (case.name.clone(), verdict(case))).collect()
 }

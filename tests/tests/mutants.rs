@@ -26,11 +26,7 @@ impl Random {
 fn tokens(script: &str) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
     let class = |c: char| {
-        if c.is_alphanumeric() || c == '_' {
-            1
-        } else {
-            0
-        }
+        if c.is_alphanumeric() || c == '_' { 1 } else { 0 }
     };
     let mut last = 0;
     for c in script.chars() {
@@ -107,12 +103,7 @@ fn mutate(script: &str, random: &mut Random) -> String {
 
 #[test]
 fn mutants_are_built_or_refused() {
-    let number = |key: &str, default| {
-        std::env::var(key)
-            .ok()
-            .and_then(|v| v.parse().ok())
-            .unwrap_or(default)
-    };
+    let number = |key: &str, default| std::env::var(key).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let mut random = Random(number("BTC_MUTANT_SEED", 0x9e37_79b9_7f4a_7c15));
     let mut scripts: Vec<_> = case::all(&root().join("tests/cases")).unwrap();
     scripts.retain(|c| !c.script.is_empty());
@@ -124,16 +115,9 @@ fn mutants_are_built_or_refused() {
         let mutant = mutate(&source.script, &mut random);
         fs::write(&path, &mutant).unwrap();
         let mut command = Command::new(btc_tests::btc().unwrap());
-        command
-            .args(["build", "--unsafe"])
-            .arg(&path)
-            .arg("-o")
-            .arg(dir.path().join("tracer"));
+        command.args(["build", "--unsafe"]).arg(&path).arg("-o").arg(dir.path().join("tracer"));
         let got = process::bounded(&command, 20).unwrap();
-        if !matches!(got.status, 0 | 1)
-            || got.err.contains("panicked")
-            || got.err.contains("internal error")
-        {
+        if !matches!(got.status, 0 | 1) || got.err.contains("panicked") || got.err.contains("internal error") {
             bad.push(format!(
                 "=== {} ({})\n{mutant}\n--- {}",
                 source.name,

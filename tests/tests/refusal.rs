@@ -15,10 +15,7 @@ fn build(script: &[u8]) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("bad.bt"), script).unwrap();
     let mut command = Command::new("timeout");
-    command
-        .arg(SECONDS.to_string())
-        .arg(btc_tests::btc().unwrap())
-        .args(["build", "bad.bt", "-o", "tracer"]);
+    command.arg(SECONDS.to_string()).arg(btc_tests::btc().unwrap()).args(["build", "bad.bt", "-o", "tracer"]);
     command.current_dir(dir.path());
     process::limit_memory(&mut command, MEMORY);
     process::run(&mut command).unwrap()
@@ -28,44 +25,21 @@ fn build(script: &[u8]) -> Outcome {
 fn refused(script: &[u8], says: &[&str]) {
     let got = build(script);
     let shown = String::from_utf8_lossy(&script[..script.len().min(80)]);
-    assert_eq!(
-        got.status,
-        1,
-        "{shown}: {}",
-        btc_tests::verdict::tail(&got.err)
-    );
+    assert_eq!(got.status, 1, "{shown}: {}", btc_tests::verdict::tail(&got.err));
     assert!(!got.err.contains("panicked"), "{shown}: {}", got.err);
     assert!(!got.err.contains("internal error"), "{shown}: {}", got.err);
-    assert!(
-        got.err.contains("bad.bt:"),
-        "{shown}: no place in the message: {}",
-        got.err
-    );
-    assert!(
-        got.err.len() < 64 << 10,
-        "{shown}: a message of {} bytes",
-        got.err.len()
-    );
+    assert!(got.err.contains("bad.bt:"), "{shown}: no place in the message: {}", got.err);
+    assert!(got.err.len() < 64 << 10, "{shown}: a message of {} bytes", got.err.len());
     for word in says {
-        assert!(
-            got.err.contains(word),
-            "{shown}: {word:?} is not in: {}",
-            got.err
-        );
+        assert!(got.err.contains(word), "{shown}: {word:?} is not in: {}", got.err);
     }
 }
 
 #[test]
 fn unknown_names() {
-    refused(
-        b"BEGIN { $x = (struct nosuchstruct *)0; print($x->a); }",
-        &["nosuchstruct"],
-    );
+    refused(b"BEGIN { $x = (struct nosuchstruct *)0; print($x->a); }", &["nosuchstruct"]);
     refused(b"BEGIN { print(curtask->nosuchfield); }", &["nosuchfield"]);
-    refused(
-        b"tracepoint:syscalls:sys_enter_openat { print(args.nosucharg); }",
-        &["nosucharg"],
-    );
+    refused(b"tracepoint:syscalls:sys_enter_openat { print(args.nosucharg); }", &["nosucharg"]);
     refused(b"BEGIN { print(nosuchbuiltin); }", &["nosuchbuiltin"]);
     refused(b"BEGIN { nosuchfunction(1); }", &["nosuchfunction"]);
     refused(b"nosuchprobe:foo { print(1); }", &["nosuchprobe"]);
@@ -98,12 +72,7 @@ fn broken_syntax() {
 
 #[test]
 fn nothing_to_do() {
-    for script in [
-        &b""[..],
-        b"\n",
-        b"// only a comment\n",
-        b"struct s { int a; };\n",
-    ] {
+    for script in [&b""[..], b"\n", b"// only a comment\n", b"struct s { int a; };\n"] {
         let got = build(script);
         assert_eq!(got.status, 1, "{}", got.err);
         assert!(!got.err.contains("panicked"), "{}", got.err);
@@ -131,12 +100,7 @@ fn garbage() {
 #[test]
 fn deep_nesting() {
     let deep = |open: &str, inner: &str, close: &str| {
-        format!(
-            "BEGIN {{ {}{inner}{} }}",
-            open.repeat(100_000),
-            close.repeat(100_000)
-        )
-        .into_bytes()
+        format!("BEGIN {{ {}{inner}{} }}", open.repeat(100_000), close.repeat(100_000)).into_bytes()
     };
     refused(&deep("(", "1", ")"), &[]);
     refused(&deep("{", "", "}"), &[]);
@@ -160,24 +124,8 @@ fn long_chains_are_not_deep() {
 fn huge_scripts() {
     let line = b"tracepoint:syscalls:sys_enter_getppid { @a = count(); }\n";
     refused(&line.repeat((10 << 20) / line.len()), &[]);
-    refused(
-        &[
-            b"BEGIN { print(\"".to_vec(),
-            vec![b'x'; 10 << 20],
-            b"\"); }".to_vec(),
-        ]
-        .concat(),
-        &[],
-    );
-    refused(
-        &[
-            b"BEGIN { $".to_vec(),
-            vec![b'x'; 10 << 20],
-            b" = ; }".to_vec(),
-        ]
-        .concat(),
-        &[],
-    );
+    refused(&[b"BEGIN { print(\"".to_vec(), vec![b'x'; 10 << 20], b"\"); }".to_vec()].concat(), &[]);
+    refused(&[b"BEGIN { $".to_vec(), vec![b'x'; 10 << 20], b" = ; }".to_vec()].concat(), &[]);
     refused(&vec![b'{'; 10 << 20], &[]);
 }
 
@@ -195,33 +143,19 @@ fn blow_ups_by_macros() {
     }
     refused((script + "BEGIN { print(A39 nonsense); }").as_bytes(), &[]);
     refused(b"BEGIN { unroll(1000000000) { @a++; } }", &[]);
-    refused(
-        b"struct s { int a[9223372036854775807]; };\nBEGIN { $x = *(struct s *)0; print($x); }",
-        &[],
-    );
-    refused(
-        b"struct s { struct s inner; };\nBEGIN { print(sizeof(struct s)); }",
-        &[],
-    );
+    refused(b"struct s { int a[9223372036854775807]; };\nBEGIN { $x = *(struct s *)0; print($x); }", &[]);
+    refused(b"struct s { struct s inner; };\nBEGIN { print(sizeof(struct s)); }", &[]);
 }
 
 #[test]
 fn files_that_cannot_be_read() {
-    let run = |args: &[&str]| {
-        process::bounded(Command::new(btc_tests::btc().unwrap()).args(args), SECONDS).unwrap()
-    };
+    let run = |args: &[&str]| process::bounded(Command::new(btc_tests::btc().unwrap()).args(args), SECONDS).unwrap();
     for path in ["/nonexistent/script.bt", "/"] {
         let got = run(&["build", path, "-o", "/tmp/never"]);
         assert_eq!(got.status, 1, "{}", got.err);
         assert!(got.err.contains(path), "{}", got.err);
     }
-    let got = run(&[
-        "build",
-        "-e",
-        "BEGIN { print(1); }",
-        "-o",
-        "/nonexistent/dir/tracer",
-    ]);
+    let got = run(&["build", "-e", "BEGIN { print(1); }", "-o", "/nonexistent/dir/tracer"]);
     assert_eq!(got.status, 1, "{}", got.err);
     assert!(got.err.contains("/nonexistent/dir"), "{}", got.err);
 }

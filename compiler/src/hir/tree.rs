@@ -49,8 +49,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // 1024 is bpftrace's; of the stack a value may take a sixteenth.
-        Limits { max_strlen: 1024, on_stack_limit: 32 }
+        // bpftrace's 1024 bytes hold 1023 characters; of the stack a value may take a sixteenth.
+        Limits { max_strlen: 1023, on_stack_limit: 32 }
     }
 }
 

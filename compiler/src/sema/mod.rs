@@ -26,6 +26,7 @@ use crate::ctypes::{CTypeId, TypeStore};
 use crate::hir::tree::Limits;
 use std::rc::Rc;
 
+pub use builtins::is_builtin;
 pub use script::analyse;
 
 /// A field of a tracepoint's record, as the reference knows it.

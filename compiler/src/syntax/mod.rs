@@ -1,3 +1,6 @@
 //! Text to syntax tree; knows no types.
 
 pub mod ast;
+pub mod c;
+pub mod parse;
+pub mod print;

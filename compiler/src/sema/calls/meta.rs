@@ -5,7 +5,6 @@ use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{self, Expr, ExprKind, StmtKind};
 use crate::hir::types::Type;
 use crate::sema::checker::{Checker, Typed, constant, literal};
-use crate::sema::convert::convert;
 use crate::sema::expr::statement;
 use btc_payload::event::Action;
 use btc_payload::manifest::{NamedOption, OptionValue};
@@ -42,16 +41,6 @@ pub(super) fn is_str(c: &mut Checker, call: &Call) -> Typed {
 
 pub(super) fn is_literal(c: &mut Checker, call: &Call) -> Typed {
     about_type(c, call, |e| matches!(e.kind, ExprKind::Const(_) | ExprKind::Str(_)))
-}
-
-/// `is_err(p)`: the last 4095 addresses stand for error numbers (linux/err.h).
-pub(super) fn is_err(c: &mut Checker, call: &Call) -> Typed {
-    let value = c.value(call.arg(0)?)?;
-    let value = c.address(value, "the argument of `is_err`")?;
-    let left = Box::new(convert(value, Type::U64));
-    let right = Box::new(constant(-4095i64 as u64, Type::U64, call.span));
-    let kind = ExprKind::Binary { op: tree::BinaryOp::GreaterEqual, left, right };
-    Some(Expr { kind, ty: Type::Bool, span: call.span })
 }
 
 pub(super) fn assert_str(c: &mut Checker, call: &Call) -> Typed {

@@ -1,7 +1,7 @@
 //! Functions on texts and bytes.
 
 use super::{Call, integer};
-use crate::hir::tree::{BinaryOp, Expr, ExprKind, Intrinsic};
+use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::Type;
 use crate::sema::checker::{Checker, Typed, constant};
 use crate::sema::convert::convert;
@@ -43,13 +43,6 @@ pub(super) fn strncmp(c: &mut Checker, call: &Call) -> Typed {
 pub(super) fn strstr(c: &mut Checker, call: &Call) -> Typed {
     let (a, b) = (text(c, call.arg(0)?, call), text(c, call.arg(1)?, call));
     Some(make(Intrinsic::Strstr, vec![a?, b?], Type::I64, call))
-}
-
-pub(super) fn strcontains(c: &mut Checker, call: &Call) -> Typed {
-    let at = strstr(c, call)?;
-    let zero = constant(0, Type::I64, call.span);
-    let kind = ExprKind::Binary { op: BinaryOp::GreaterEqual, left: Box::new(at), right: Box::new(zero) };
-    Some(Expr { kind, ty: Type::Bool, span: call.span })
 }
 
 pub(super) fn strlen(c: &mut Checker, call: &Call) -> Typed {

@@ -1,0 +1,207 @@
+//! From lowered functions to the BPF object and the complete manifest.
+//!
+//! In: [`Lowered`]. Out: machine code of every function, the ELF object, the
+//! manifest with the places of all patches.
+
+use super::Failure;
+use crate::bpf::{self, Code};
+use crate::btf::core::CoreId;
+use crate::btf::encode::{KsymDef, KsymKind, MapDef, MapPart};
+use crate::clif::{FuncId, Symbol};
+use crate::ctypes::TypeStore;
+use crate::elf::{self, CoreSlot, Extern, ExternId, FunctionId, Line, MapIndex, ObjectInput, Reloc, Role, Target};
+use crate::hir::tree::ProgramKind;
+use crate::lower::{self, Lowered};
+use crate::opt::{self, Level};
+use crate::span::SourceMap;
+use btc_payload::layout::ValueType;
+use btc_payload::manifest::{Map, MapKind, MapRole, Patch};
+
+/// What the settings say about the sizes that have no size of their own yet.
+pub(super) struct Sizes {
+    /// Entries of maps.
+    pub map_keys: u32,
+    /// Bytes of the ring buffer.
+    pub ring: u32,
+}
+
+/// Default entries of a map, as bpftrace's.
+pub(super) const DEFAULT_MAP_KEYS: u32 = 4096;
+
+/// Default size of the ring: it loses nothing at a quarter million events a second.
+pub(super) const DEFAULT_RING: u32 = 4 << 20;
+
+/// A function on its way to machine code.
+pub(super) struct Compiled {
+    pub optimized: crate::clif::Func,
+    pub code: Code,
+}
+
+/// Optimises and compiles every function.
+pub(super) fn compile(lowered: &Lowered, level: Level) -> Result<Vec<Compiled>, Failure> {
+    lowered
+        .module
+        .funcs
+        .iter()
+        .map(|f| {
+            let optimized = opt::optimize(f, level).map_err(|e| Failure::Internal(e.to_string()))?;
+            let code = bpf::compile(&lowered.module, &optimized).map_err(|e| match e {
+                bpf::Error::Internal(e) => Failure::Internal(e.to_string()),
+                limit => Failure::Limit(limit.to_string()),
+            })?;
+            Ok(Compiled { optimized, code })
+        })
+        .collect()
+}
+
+/// Notes where the runtime must patch.
+pub(super) fn patches(lowered: &Lowered, compiled: &[Compiled]) -> Vec<Patch> {
+    let mut out = Vec::new();
+    for ((func, what), done) in lowered.module.funcs.iter().zip(&lowered.functions).zip(compiled) {
+        for r in &done.code.relocs {
+            if let Some(Symbol::Ctx { record, local }) = lowered.module.symbols.get(r.symbol) {
+                out.push(Patch {
+                    program: what.probe,
+                    function: func.name.clone(),
+                    instruction: r.insn as u32,
+                    operand: lowered.operands[record as usize].clone(),
+                    expected: local as u32,
+                });
+            }
+        }
+    }
+    out
+}
+
+/// Writes the object.
+pub(super) fn write(
+    lowered: &Lowered,
+    compiled: &[Compiled],
+    types: &TypeStore,
+    sources: &SourceMap,
+    sizes: &Sizes,
+) -> Result<Vec<u8>, Failure> {
+    let functions = lowered.module.funcs.iter().zip(&lowered.functions).zip(compiled);
+    let functions = functions.map(|((func, what), done)| function(lowered, func, what, &done.code, sources)).collect();
+    let input = ObjectInput {
+        types,
+        core: &lowered.core,
+        functions,
+        maps: lowered.manifest.maps.iter().filter(|m| m.role != MapRole::ReadOnlyData).map(|m| map(m, sizes)).collect(),
+        rodata: lowered.rodata.clone(),
+        variables: Vec::new(),
+        license: lowered.manifest.script.license.clone(),
+        externs: lowered
+            .ksyms
+            .iter()
+            .map(|name| Extern { symbol: KsymDef { name: name.clone(), kind: KsymKind::Address }, weak: true })
+            .collect(),
+    };
+    elf::write(&input).map_err(|e| Failure::Internal(format!("{e:#}")))
+}
+
+fn function(
+    lowered: &Lowered,
+    func: &crate::clif::Func,
+    what: &lower::Function,
+    code: &Code,
+    sources: &SourceMap,
+) -> elf::Function {
+    let (mut relocs, mut core) = (Vec::new(), Vec::new());
+    for r in &code.relocs {
+        let slot = r.insn as u32;
+        let target = match lowered.module.symbols.get(r.symbol) {
+            Some(Symbol::Map(n)) => Target::Map(MapIndex(n)),
+            Some(Symbol::Rodata(offset)) => Target::Rodata { offset },
+            Some(Symbol::Subprog(FuncId(n))) if is_call(code, r.insn) => Target::Call(FunctionId(n)),
+            Some(Symbol::Subprog(FuncId(n))) => Target::Callback(FunctionId(n)),
+            Some(Symbol::Ksym(n)) => Target::Extern(ExternId(n)),
+            Some(Symbol::Core { record, .. }) => {
+                core.push(CoreSlot { slot, relocation: CoreId(record) });
+                continue;
+            }
+            Some(Symbol::Ctx { .. } | Symbol::Opaque(_)) | None => continue,
+        };
+        relocs.push(Reloc { slot, target });
+    }
+    let role = match what.role {
+        lower::Role::Program(kind) => Role::Program { section: section(kind) },
+        lower::Role::Subprogram => Role::Subprogram { params: func.ir.signature.params.len() as u8 },
+        lower::Role::LoopCallback => Role::Subprogram { params: 2 },
+        lower::Role::MapCallback => Role::Subprogram { params: 4 },
+    };
+    let lines = code.lines.iter().filter_map(|l| line(lowered, sources, l)).collect();
+    elf::Function { name: func.name.clone(), role, code: code.to_bytes(), relocs, core, lines }
+}
+
+/// `call` (0x85) against a 64-bit load of an address.
+fn is_call(code: &Code, insn: usize) -> bool {
+    code.insns.get(insn).is_some_and(|i| i.to_bytes()[0] == 0x85)
+}
+
+fn line(lowered: &Lowered, sources: &SourceMap, l: &bpf::Line) -> Option<Line> {
+    let span = lowered.spans.get(l.srcloc as usize)?;
+    let file = sources.file(span.file);
+    let at = file.position(span.start);
+    Some(Line {
+        slot: l.insn as u32,
+        file: file.name.clone(),
+        text: file.line(at.line).trim().to_string(),
+        line: at.line,
+        column: at.column,
+    })
+}
+
+/// The section by which libbpf knows the type of a program.
+fn section(kind: ProgramKind) -> &'static str {
+    match kind {
+        ProgramKind::RawTracepointRun | ProgramKind::RawTracepoint => "raw_tp",
+        ProgramKind::Tracepoint => "tracepoint",
+        ProgramKind::Kprobe => "kprobe",
+        ProgramKind::Kretprobe => "kretprobe",
+        ProgramKind::Uprobe => "uprobe",
+        ProgramKind::Uretprobe => "uretprobe",
+        ProgramKind::Fentry => "fentry",
+        ProgramKind::Fexit => "fexit",
+        ProgramKind::PerfEvent => "perf_event",
+        ProgramKind::Iter => "iter",
+    }
+}
+
+/// `enum bpf_map_type` (linux/bpf.h).
+fn map_type(kind: MapKind) -> u32 {
+    match kind {
+        MapKind::Hash => 1,
+        MapKind::Array | MapKind::ReadOnlyData => 2,
+        MapKind::PerCpuHash => 5,
+        MapKind::PerCpuArray => 6,
+        MapKind::LruHash => 9,
+        MapKind::PerCpuLruHash => 10,
+        MapKind::RingBuffer => 27,
+    }
+}
+
+fn map(m: &Map, sizes: &Sizes) -> MapDef {
+    let (key, value) = match m.kind {
+        MapKind::RingBuffer => (MapPart::Absent, MapPart::Absent),
+        _ => (part(&m.key, m.key_size()), part(&m.value, m.value_size())),
+    };
+    let max_entries = match m.kind {
+        MapKind::RingBuffer => sizes.ring,
+        // The runtime sizes scratch memory by the number of CPUs.
+        _ => match (m.max_entries, &m.key) {
+            (Some(n), _) => n,
+            (None, ValueType::Unit) => 1,
+            (None, _) => sizes.map_keys,
+        },
+    };
+    MapDef { name: m.symbol.clone(), map_type: map_type(m.kind), key, value, max_entries, flags: 0 }
+}
+
+fn part(ty: &ValueType, size: u32) -> MapPart {
+    match ty {
+        ValueType::Int { size: n, signed } if u32::from(*n) == size => MapPart::Int { size, signed: *signed },
+        _ if size == 4 => MapPart::Int { size, signed: false },
+        _ => MapPart::Bytes(size),
+    }
+}

@@ -1,0 +1,59 @@
+//! Kernel functions through BPF trampolines.
+
+use super::{Found, How};
+use crate::context::Context;
+use crate::sys;
+use crate::target::btf::Btf;
+use crate::target::functions;
+use anyhow::{Context as _, Result};
+use btc_payload::probe::{Text, is_pattern};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Matches functions.
+pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function: &Text) -> Result<Vec<Found>> {
+    let kind = if ret { "fexit" } else { "fentry" };
+    let module = module.map(|m| context.text(m)).transpose()?;
+    let function = context.text(function)?;
+    let found = |owner: &str, name: &str| {
+        let target = if owner == "vmlinux" { name.to_string() } else { format!("{owner}:{name}") };
+        Found {
+            probe: format!("{kind}:{owner}:{name}"),
+            function: name.to_string(),
+            how: How::Fentry { function: target },
+        }
+    };
+    if is_pattern(&function) || module.as_deref().is_some_and(is_pattern) {
+        let matching = functions::matching(module.as_deref(), &function, context.options.traceable.as_deref())?;
+        // Functions without BTF cannot have a trampoline.
+        let usable =
+            matching.iter().filter(|f| f.module != "vmlinux" || context.btf().is_ok_and(|b| b.has_function(&f.name)));
+        return Ok(usable.map(|f| found(&f.module, &f.name)).collect());
+    }
+    let owner = match module {
+        Some(m) => m,
+        None if context.btf()?.has_function(&function) => "vmlinux".into(),
+        // Not built in: some loaded module may have it.
+        None => match functions::matching(None, &function, context.options.traceable.as_deref())?.first() {
+            Some(f) => f.module.clone(),
+            None => return Ok(Vec::new()),
+        },
+    };
+    Ok(vec![found(&owner, &function)])
+}
+
+/// Asks the BTF that describes a function (`module:function` or a plain name).
+pub fn with_btf<T>(context: &Context<'_>, target: &str, ask: impl Fn(&Btf, &str) -> Result<T>) -> Result<T> {
+    match target.split_once(':') {
+        None => ask(context.btf()?, target),
+        Some((module, function)) => {
+            let base = Btf::kernel(context.options.btf.as_deref())?;
+            ask(&Btf::module(module, base)?, function)
+        }
+    }
+}
+
+/// Attaches to the target that the program was loaded for.
+pub fn attach(program: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
+    let fd = sys::raw_tracepoint_open(program, None).context("the kernel refuses the trampoline")?;
+    Ok(vec![fd])
+}

@@ -1,0 +1,120 @@
+//! Kernel functions through kprobes: many at once where the kernel can
+//! (kprobe.multi), else one perf event each.
+
+use super::{Found, How, Unit};
+use crate::context::Context;
+use crate::sys::{self, PERF_DISABLED, PerfAttr};
+use crate::target::functions;
+use anyhow::{Context as _, Result, anyhow, bail};
+use btc_payload::probe::{Text, is_pattern};
+use libbpf_rs::libbpf_sys as bpf;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Flag of kprobe.multi: at the return.
+const MULTI_RETURN: u32 = 1;
+
+/// Matches functions; a plain name is left to the kernel to find.
+pub fn expand(
+    context: &Context<'_>,
+    ret: bool,
+    module: Option<&Text>,
+    function: &Text,
+    offset: u64,
+) -> Result<Vec<Found>> {
+    let kind = if ret { "kretprobe" } else { "kprobe" };
+    let module = module.map(|m| context.text(m)).transpose()?;
+    let function = context.text(function)?;
+    let prefix = module.as_ref().map(|m| format!("{m}:")).unwrap_or_default();
+    let suffix = if offset == 0 { String::new() } else { format!("+{offset}") };
+    if !is_pattern(&function) && !module.as_deref().is_some_and(is_pattern) {
+        let symbol = match module.as_deref() {
+            Some("vmlinux") | None => function.clone(),
+            Some(m) => format!("{m}:{function}"),
+        };
+        let probe = format!("{kind}:{prefix}{function}{suffix}");
+        return Ok(vec![Found { probe, function, how: How::Kprobe { ret, symbol, offset } }]);
+    }
+    let found = functions::matching(module.as_deref(), &function, context.options.traceable.as_deref())?;
+    Ok(found
+        .into_iter()
+        .map(|f| Found {
+            probe: match &module {
+                Some(_) => format!("{kind}:{}:{}{suffix}", f.module, f.name),
+                None => format!("{kind}:{}{suffix}", f.name),
+            },
+            function: f.name.clone(),
+            how: How::Kprobe { ret, symbol: f.name, offset },
+        })
+        .collect())
+}
+
+/// A fixed address.
+pub fn at_address(written: &str, address: u64) -> Found {
+    let how = How::Kprobe { ret: false, symbol: format!("0x{address:x}"), offset: 0 };
+    Found { probe: written.into(), function: format!("0x{address:x}"), how }
+}
+
+/// Attaches to one function.
+pub fn attach(ret: bool, symbol: &str, offset: u64, program: BorrowedFd<'_>, cookie: u64) -> Result<Vec<OwnedFd>> {
+    let name = CString::new(symbol).context("the name holds a NUL")?;
+    let (config1, config2) = match symbol.strip_prefix("0x").and_then(|h| u64::from_str_radix(h, 16).ok()) {
+        Some(address) => (0, address),
+        None => (name.as_ptr() as u64, offset),
+    };
+    let attr = PerfAttr {
+        kind: pmu_type("kprobe")?,
+        config: u64::from(ret),
+        config1,
+        config2,
+        flags: PERF_DISABLED,
+        ..PerfAttr::default()
+    };
+    let fd = sys::perf_event_open(attr, -1, 0).map_err(|e| explain(symbol, e))?;
+    Ok(sys::attach_perf(program, fd, cookie)?)
+}
+
+/// Attaches to all places of a unit with one link.
+pub fn attach_multi(unit: &Unit, program: BorrowedFd<'_>, cookies: bool) -> Result<Vec<OwnedFd>> {
+    let (mut names, mut ids, mut at_return) = (Vec::new(), Vec::new(), false);
+    for place in &unit.places {
+        let How::Kprobe { ret, symbol, .. } = &place.how else { bail!("not a kernel function") };
+        at_return = *ret;
+        names.push(CString::new(symbol.as_str()).context("the name holds a NUL")?);
+        ids.push(place.id);
+    }
+    let mut pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
+    let mut opts = sys::link_options();
+    opts.__bindgen_anon_1.kprobe_multi = bpf::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_2 {
+        flags: if at_return { MULTI_RETURN } else { 0 },
+        cnt: pointers.len() as u32,
+        syms: pointers.as_mut_ptr(),
+        addrs: std::ptr::null(),
+        cookies: if cookies { ids.as_ptr() } else { std::ptr::null() },
+    };
+    let link = sys::link_create(program, 0, bpf::BPF_TRACE_KPROBE_MULTI, &opts)
+        .context("the kernel refuses one of these functions")?;
+    Ok(vec![link])
+}
+
+/// Number of a dynamic PMU.
+pub fn pmu_type(name: &str) -> Result<u32> {
+    let path = format!("/sys/bus/event_source/devices/{name}/type");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|_| anyhow!("this kernel has no {name}s (built without CONFIG_{}_EVENTS)", name.to_uppercase()))?;
+    text.trim().parse().with_context(|| format!("{path} holds no number"))
+}
+
+/// What the errors of perf_event_open mean for kprobes.
+fn explain(symbol: &str, error: io::Error) -> anyhow::Error {
+    let why = match error.raw_os_error() {
+        Some(libc::ENOENT) => "the function does not exist (it may be inlined, or in a module that is not loaded)",
+        Some(libc::EADDRNOTAVAIL) => "several functions have this name",
+        Some(libc::EINVAL) => "the function must not be probed (it is on the kernel's blocklist)",
+        Some(libc::EILSEQ) => "the offset is not at the start of an instruction",
+        Some(libc::EACCES | libc::EPERM) => "no privileges; run as root, or with CAP_BPF and CAP_PERFMON",
+        _ => "the kernel refuses it",
+    };
+    anyhow!("{symbol}: {why} ({error})")
+}

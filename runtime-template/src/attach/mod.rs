@@ -1,0 +1,400 @@
+//! Attach points: expanded on this machine into places, planned before
+//! loading, attached after it.
+//!
+//! In: the manifest's programs. Out: a [`Plan`] (which program is loaded how
+//! often, with which changes, for which places), then open descriptors that
+//! keep the probes alive. One file per probe kind.
+
+pub mod fentry;
+pub mod iter;
+pub mod kprobe;
+pub mod perf;
+pub mod raw_tracepoint;
+pub mod timer;
+pub mod tracepoint;
+pub mod uprobe;
+pub mod usdt;
+pub mod watchpoint;
+
+use crate::context::Context;
+use anyhow::{Context as _, Result, anyhow, bail};
+use btc_payload::manifest::{Operand, Program};
+use btc_payload::probe::{AttachPoint, Text};
+use btc_payload::start::Feature;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// How a place is attached; all that was unresolved is resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Run by the tracer itself: begin, end, signals, tests.
+    Once,
+    /// A perf event.
+    Perf(perf::Event),
+    /// Tracepoint.
+    Tracepoint {
+        /// Directory below `events`.
+        category: String,
+        /// Directory below that.
+        event: String,
+    },
+    /// Raw tracepoint.
+    RawTracepoint {
+        /// Its name.
+        event: String,
+    },
+    /// Kernel function or address.
+    Kprobe {
+        /// At its return?
+        ret: bool,
+        /// Name, `module:name`, or an address as `0x...`.
+        symbol: String,
+        /// Bytes behind the symbol.
+        offset: u64,
+    },
+    /// Kernel function through a trampoline; the target is part of loading.
+    Fentry {
+        /// Name, or `module:name`.
+        function: String,
+    },
+    /// Place in a binary.
+    Uprobe {
+        /// At the function's return?
+        ret: bool,
+        /// The file.
+        path: String,
+        /// Offset in the file.
+        offset: u64,
+        /// Offset in the file of the counter that switches a static probe on; 0: none.
+        semaphore: u64,
+    },
+    /// Iterator.
+    Iter {
+        /// What it goes over.
+        kind: String,
+        /// Where it is pinned, if it is.
+        pin: Option<String>,
+    },
+}
+
+/// A place that a program is attached to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Attach-point id: index into [`Plan::names`] plus one.
+    pub id: u64,
+    /// How to attach.
+    pub how: How,
+}
+
+/// What expansion of an attach point gives: full name, function part, how.
+pub struct Found {
+    /// As `probe` shows it.
+    pub probe: String,
+    /// As `func` shows it.
+    pub function: String,
+    /// How to attach.
+    pub how: How,
+}
+
+/// One kernel mechanism for many places at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Multi {
+    /// One by one.
+    #[default]
+    No,
+    /// kprobe.multi.
+    Kprobe,
+    /// uprobe.multi.
+    Uprobe,
+}
+
+/// A change of an instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Index into the manifest's patches.
+    pub patch: usize,
+    /// The operand's value on this machine.
+    pub value: u32,
+    /// Bytes to load, when they differ from what was compiled.
+    pub width: Option<u32>,
+}
+
+/// A program loaded once, for some of its places.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Index into the manifest's programs.
+    pub program: usize,
+    /// In which copy of the object.
+    pub instance: usize,
+    /// Attach-point id to store in the program's identity word; 0: the program reads the cookie.
+    pub identity: u64,
+    /// Instructions to change.
+    pub changes: Vec<Change>,
+    /// How several places are attached.
+    pub multi: Multi,
+    /// Where to attach.
+    pub places: Vec<Place>,
+}
+
+/// Everything that will be loaded and attached.
+#[derive(Default)]
+pub struct Plan {
+    /// Programs to load.
+    pub units: Vec<Unit>,
+    /// Full name and function part by attach-point id minus one.
+    pub names: Vec<(String, String)>,
+    /// What was not found, as messages.
+    pub missing: Vec<String>,
+}
+
+impl Plan {
+    /// Expands and groups all attach points.
+    pub fn new(context: &Context<'_>) -> Result<Plan> {
+        let mut plan = Plan::default();
+        for (index, program) in context.manifest.programs.iter().enumerate() {
+            if matches!(program.attach, AttachPoint::Test { .. } | AttachPoint::Bench { .. }) {
+                continue;
+            }
+            let place = context.place(program.location);
+            let found = expand(context, program).with_context(|| format!("{place}: {}", program.written))?;
+            if found.is_empty() {
+                plan.missing.push(format!("{place}: No matches for {}", program.written));
+            }
+            plan.add(context, index, program, found).with_context(|| format!("{place}: {}", program.written))?;
+        }
+        plan.check_limits(context)?;
+        Ok(plan)
+    }
+
+    /// Number of places, begin and end included.
+    pub fn probes(&self) -> usize {
+        self.units.iter().map(|u| u.places.len()).sum()
+    }
+
+    /// Number of copies of the object.
+    pub fn instances(&self) -> usize {
+        self.units.iter().map(|u| u.instance + 1).max().unwrap_or(0)
+    }
+
+    fn add(&mut self, context: &Context<'_>, index: usize, program: &Program, found: Vec<Found>) -> Result<()> {
+        let mut units: Vec<Unit> = Vec::new();
+        for f in found {
+            self.names.push((f.probe, f.function));
+            let place = Place { id: self.names.len() as u64, how: f.how };
+            let changes = changes(context, index, program, &place.how)?;
+            let own = needs_own_copy(context, program, &place.how);
+            let same = units.iter_mut().find(|u| !own && u.changes == changes);
+            if let Some(unit) = same {
+                unit.places.push(place);
+                continue;
+            }
+            let identity = if own && program.identity_slot.is_some() { place.id } else { 0 };
+            // The n-th copies of all programs share an instance.
+            let instance = units.len();
+            units.push(Unit { program: index, instance, identity, changes, multi: Multi::No, places: vec![place] });
+        }
+        for unit in &mut units {
+            unit.multi = multi(context, unit);
+        }
+        self.units.append(&mut units);
+        Ok(())
+    }
+
+    fn check_limits(&self, context: &Context<'_>) -> Result<()> {
+        let (probes, limit) = (self.probes() as u64, context.settings.number("max_probes"));
+        if probes > limit {
+            bail!(
+                "Can't attach to {probes} probes because it exceeds the current limit of {limit} probes.\n\
+                 You can increase the limit through the BPFTRACE_MAX_PROBES environment variable, but BE CAREFUL \
+                 since a high number of probes attached can cause your system to crash."
+            );
+        }
+        let (programs, limit) = (self.units.len() as u64, context.settings.number("max_bpf_progs"));
+        if programs > limit {
+            bail!(
+                "{programs} programs would be loaded, but at most {limit} may be; \
+                 raise the limit with BPFTRACE_MAX_BPF_PROGS"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Must this place have a copy of the program of its own?
+fn needs_own_copy(context: &Context<'_>, program: &Program, how: &How) -> bool {
+    match how {
+        // The attach target is fixed when loading.
+        How::Fentry { .. } | How::Iter { .. } => true,
+        // No cookies here (raw tracepoints have them from 6.10 only).
+        How::Once | How::RawTracepoint { .. } => program.identity_slot.is_some(),
+        _ => program.identity_slot.is_some() && !context.features.has(Feature::AttachCookie),
+    }
+}
+
+/// The mechanism for many places, where the kernel has one.
+fn multi(context: &Context<'_>, unit: &Unit) -> Multi {
+    if unit.places.len() < 2 {
+        return Multi::No;
+    }
+    let all = |f: fn(&How) -> bool| unit.places.iter().all(|p| f(&p.how));
+    if all(|h| matches!(h, How::Kprobe { offset: 0, symbol, .. } if !symbol.contains(':') && !symbol.starts_with("0x")))
+        && context.features.has(Feature::KprobeMulti)
+    {
+        return Multi::Kprobe;
+    }
+    if all(|h| matches!(h, How::Uprobe { .. })) && context.features.has(Feature::UprobeMulti) {
+        return Multi::Uprobe;
+    }
+    Multi::No
+}
+
+/// Expands one attach point on this machine.
+fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
+    let once = |name: &str| Found { probe: name.to_string(), function: name.to_string(), how: How::Once };
+    match &program.attach {
+        AttachPoint::Begin | AttachPoint::End | AttachPoint::SelfSignal { .. } => Ok(vec![once(&program.written)]),
+        AttachPoint::Test { .. } | AttachPoint::Bench { .. } => Ok(Vec::new()),
+        AttachPoint::Interval(period) => timer::expand(context, &program.written, period, false),
+        AttachPoint::Profile(period) => timer::expand(context, &program.written, period, true),
+        AttachPoint::Software { event, count } => perf::software(context, &program.written, event, *count),
+        AttachPoint::Hardware { event, count } => perf::hardware(context, &program.written, event, *count),
+        AttachPoint::Tracepoint { category, event } => tracepoint::expand(context, category, event),
+        AttachPoint::RawTracepoint { module, event } => raw_tracepoint::expand(context, module.as_ref(), event),
+        AttachPoint::Kprobe { ret, module, function, offset } => {
+            kprobe::expand(context, *ret, module.as_ref(), function, *offset)
+        }
+        AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&program.written, *address)]),
+        AttachPoint::Fentry { ret, module, function } => fentry::expand(context, *ret, module.as_ref(), function),
+        AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at),
+        AttachPoint::Usdt { path, provider, name } => usdt::expand(context, path, provider.as_ref(), name),
+        AttachPoint::Watchpoint { at, length, mode, asynchronous } => {
+            watchpoint::expand(context, &program.written, at, *length, mode, *asynchronous)
+        }
+        AttachPoint::Iter { kind, pin } => iter::expand(context, &program.written, kind, pin.as_ref()),
+    }
+}
+
+/// Does an attach point stand for what matches a pattern?
+pub fn is_pattern(attach: &AttachPoint) -> bool {
+    use btc_payload::probe::UserLocation;
+    let module = |m: &Option<Text>| m.as_ref().is_some_and(Text::has_wildcard);
+    match attach {
+        AttachPoint::Tracepoint { category, event } => category.has_wildcard() || event.has_wildcard(),
+        AttachPoint::RawTracepoint { event, .. } => event.has_wildcard(),
+        AttachPoint::Kprobe { module: m, function, .. } | AttachPoint::Fentry { module: m, function, .. } => {
+            module(m) || function.has_wildcard()
+        }
+        AttachPoint::Uprobe { path, at, .. } => {
+            path.has_wildcard() || matches!(at, UserLocation::Symbol { name, .. } if name.has_wildcard())
+        }
+        AttachPoint::Usdt { path, provider, name } => path.has_wildcard() || name.has_wildcard() || module(provider),
+        _ => false,
+    }
+}
+
+/// Looks up the operands that a program's patches name.
+fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) -> Result<Vec<Change>> {
+    let mine = context.manifest.patches.iter().enumerate().filter(|(_, p)| p.program as usize == index);
+    let mut fields = None;
+    let mut out = Vec::new();
+    for (patch, p) in mine {
+        let (value, width) = match (&p.operand, how) {
+            (Operand::Register { .. }, _) => continue,
+            (Operand::TracepointField { field, size }, How::Tracepoint { category, event }) => {
+                if fields.is_none() {
+                    fields = Some(crate::target::tracefs::fields(category, event)?);
+                }
+                let known = fields.as_deref().unwrap_or_default();
+                let f = known.iter().find(|f| f.name == *field).with_context(|| {
+                    let names = known.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
+                    format!("tracepoint {category}:{event} has no field {field} on this kernel; it has {names}")
+                })?;
+                let size = u32::from(*size);
+                (f.offset, (size != 0 && size != f.size && f.size.is_power_of_two() && f.size <= 8).then_some(f.size))
+            }
+            (Operand::Argument { name }, How::RawTracepoint { event }) => {
+                let found = context.btf()?.tracepoint_argument(event, name)?;
+                (argument(found, name, event)?.index * 8, None)
+            }
+            (Operand::Argument { name }, How::Fentry { function }) => {
+                let found = fentry::with_btf(context, function, |btf, f| btf.argument(f, name))?;
+                (argument(found, name, function)?.index * 8, None)
+            }
+            (Operand::ReturnValue, How::Fentry { function }) => {
+                (fentry::with_btf(context, function, |btf, f| btf.arguments(f))? * 8, None)
+            }
+            _ => bail!("the payload is inconsistent: an operand does not fit probe {}", program.written),
+        };
+        out.push(Change { patch, value, width });
+    }
+    Ok(out)
+}
+
+fn argument(
+    found: Option<crate::target::btf::Argument>,
+    name: &str,
+    function: &str,
+) -> Result<crate::target::btf::Argument> {
+    found.ok_or_else(|| anyhow!("{function} has no argument {name} on this kernel"))
+}
+
+/// Attaches all places of a unit. `Err` names the place that failed; what is
+/// attached already stays in `open`.
+pub fn attach(
+    context: &Context<'_>,
+    plan: &Plan,
+    unit: &Unit,
+    program: BorrowedFd<'_>,
+    open: &mut Vec<OwnedFd>,
+) -> Vec<anyhow::Error> {
+    let name = |id: u64| plan.names.get(id as usize - 1).map_or("?", |n| n.0.as_str());
+    let cookies = context.manifest.programs[unit.program].identity_slot.is_some() && unit.identity == 0;
+    let result = match unit.multi {
+        Multi::Kprobe => Some(kprobe::attach_multi(unit, program, cookies)),
+        Multi::Uprobe => Some(uprobe::attach_multi(context, unit, program, cookies)),
+        Multi::No => None,
+    };
+    match result {
+        Some(Ok(links)) => {
+            open.extend(links);
+            return Vec::new();
+        }
+        Some(Err(e)) => {
+            let first = unit.places.first().map_or("?", |p| name(p.id));
+            return vec![e.context(format!("cannot attach {first} and {} more", unit.places.len() - 1))];
+        }
+        None => {}
+    }
+    let mut failed = Vec::new();
+    for place in &unit.places {
+        let cookie = if cookies { place.id } else { 0 };
+        match attach_one(context, &place.how, program, cookie, context.manifest.programs[unit.program].filters_pid) {
+            Ok(links) => open.extend(links),
+            Err(e) => failed.push(e.context(format!("cannot attach {}", name(place.id)))),
+        }
+    }
+    failed
+}
+
+fn attach_one(
+    context: &Context<'_>,
+    how: &How,
+    program: BorrowedFd<'_>,
+    cookie: u64,
+    filters_pid: bool,
+) -> Result<Vec<OwnedFd>> {
+    match how {
+        How::Once => Ok(Vec::new()),
+        How::Perf(event) => {
+            let pid = context.traced_pid().filter(|_| event.always_pid || !filters_pid);
+            perf::attach(event, pid, program, cookie)
+        }
+        How::Tracepoint { category, event } => tracepoint::attach(category, event, program, cookie),
+        How::RawTracepoint { event } => raw_tracepoint::attach(event, program),
+        How::Kprobe { ret, symbol, offset } => kprobe::attach(*ret, symbol, *offset, program, cookie),
+        How::Fentry { .. } => fentry::attach(program),
+        How::Uprobe { ret, path, offset, semaphore } => {
+            uprobe::attach(*ret, path, (*offset, *semaphore), context.traced_pid(), program, cookie)
+        }
+        How::Iter { pin, .. } => iter::attach(program, pin.as_deref()),
+    }
+}

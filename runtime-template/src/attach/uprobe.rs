@@ -1,0 +1,199 @@
+//! Functions and addresses in user binaries.
+//!
+//! In: a path, a library name or a program name, and a symbol, pattern or
+//! address. Out: file offsets, then perf events or one uprobe.multi link per
+//! file. Binaries are those of the target, in the mount namespace of the traced
+//! process where `-p` names one.
+
+use super::{Found, How, Unit, kprobe::pmu_type};
+use crate::context::Context;
+use crate::sys::{self, PERF_DISABLED, PerfAttr};
+use crate::target::files;
+use anyhow::{Context as _, Result, bail};
+use btc_payload::probe::{Text, UserLocation, is_pattern, pattern_matches};
+use goblin::elf::Elf;
+use goblin::elf::program_header::{PF_X, PT_LOAD, ProgramHeader};
+use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
+use libbpf_rs::libbpf_sys as bpf;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Flag of uprobe.multi: at the return.
+const MULTI_RETURN: u32 = 1;
+
+/// Places in one file, as the kernel wants them.
+#[derive(Default)]
+struct Places {
+    offsets: Vec<libc::c_ulong>,
+    semaphores: Vec<libc::c_ulong>,
+    ids: Vec<u64>,
+}
+
+/// A function of a binary.
+struct Symbol {
+    name: String,
+    address: u64,
+    size: u64,
+}
+
+/// Resolves paths and symbols.
+pub fn expand(context: &Context<'_>, ret: bool, path: &Text, at: &UserLocation) -> Result<Vec<Found>> {
+    let kind = if ret { "uretprobe" } else { "uprobe" };
+    let written = context.text(path)?;
+    let mut found = Vec::new();
+    for path in files::binaries(&written, context.traced_pid())? {
+        let file = files::Mapped::open(&path)?;
+        let elf = Elf::parse(&file);
+        let mut add = |what: String, offset: u64| {
+            found.push(Found {
+                probe: format!("{kind}:{}:{what}", files::shown(&path)),
+                function: what,
+                how: How::Uprobe { ret, path: path.clone(), offset, semaphore: 0 },
+            });
+        };
+        match at {
+            UserLocation::Address(address) => {
+                // A file that is no ELF has no addresses: the number is an offset.
+                let offset = elf.ok().and_then(|e| code_offset(&e, *address)).unwrap_or(*address);
+                add(format!("0x{address:x}"), offset);
+            }
+            UserLocation::Symbol { name, offset, demangled } => {
+                let elf = elf.with_context(|| format!("{path} is no ELF file"))?;
+                let name = context.text(name)?;
+                for s in matching(&elf, &name, *demangled) {
+                    if s.size > 0 && *offset >= s.size {
+                        bail!("{name}+{offset} lies outside of the function, which has {} bytes", s.size);
+                    }
+                    let place = code_offset(&elf, s.address + offset)
+                        .with_context(|| format!("{} lies in no loaded part of {path}", s.name))?;
+                    let suffix = if *offset == 0 { String::new() } else { format!("+{offset}") };
+                    add(format!("{}{suffix}", s.name), place);
+                }
+            }
+            UserLocation::Line { file, line } => {
+                bail!(
+                    "probes on source lines ({file}:{line}) are not supported by this version; use the function's name"
+                )
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Functions of a binary that match, one per address, in order of address.
+fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool) -> Vec<Symbol> {
+    let pattern = is_pattern(wanted);
+    let tables = [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)];
+    let mut found = BTreeMap::new();
+    for (symbols, names) in tables {
+        for s in symbols.iter() {
+            let function = matches!(s.st_type(), STT_FUNC | STT_GNU_IFUNC);
+            if !function || s.st_shndx == 0 || s.st_value == 0 {
+                continue;
+            }
+            let Some(name) = names.get_at(s.st_name) else { continue };
+            let hit = match (demangled, pattern) {
+                (true, _) => crate::symbols::demangle::matches(name, wanted),
+                (false, true) => pattern_matches(wanted, name),
+                (false, false) => name == wanted,
+            };
+            if hit {
+                let symbol = Symbol { name: name.to_string(), address: s.st_value, size: s.st_size };
+                found.entry(s.st_value).or_insert(symbol);
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Offset in the file of a link-time address; only code counts.
+pub fn code_offset(elf: &Elf<'_>, address: u64) -> Option<u64> {
+    let load = elf.program_headers.iter().find(|p| {
+        p.p_type == PT_LOAD && p.p_flags & PF_X != 0 && (p.p_vaddr..p.p_vaddr + p.p_filesz).contains(&address)
+    })?;
+    Some(address - load.p_vaddr + load.p_offset)
+}
+
+/// Offset in the file of any address that is loaded.
+pub fn data_offset(elf: &Elf<'_>, address: u64) -> Option<u64> {
+    let covers = |p: &&ProgramHeader| p.p_type == PT_LOAD && (p.p_vaddr..p.p_vaddr + p.p_filesz).contains(&address);
+    elf.program_headers.iter().find(covers).map(|p| address - p.p_vaddr + p.p_offset)
+}
+
+/// Link-time address of any symbol of a binary.
+pub fn symbol_address(path: &str, symbol: &str, pid: Option<u32>) -> Result<u64> {
+    for path in files::binaries(path, pid)? {
+        let file = files::Mapped::open(&path)?;
+        let elf = Elf::parse(&file).with_context(|| format!("{path} is no ELF file"))?;
+        for (symbols, names) in [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)] {
+            if let Some(s) = symbols.iter().find(|s| s.st_shndx != 0 && names.get_at(s.st_name) == Some(symbol)) {
+                return Ok(s.st_value);
+            }
+        }
+    }
+    bail!("{path} has no symbol {symbol}")
+}
+
+/// Attaches to one place.
+pub fn attach(
+    ret: bool,
+    path: &str,
+    (offset, semaphore): (u64, u64),
+    pid: Option<u32>,
+    program: BorrowedFd<'_>,
+    cookie: u64,
+) -> Result<Vec<OwnedFd>> {
+    let name = CString::new(path).context("the path holds a NUL")?;
+    let attr = PerfAttr {
+        kind: pmu_type("uprobe")?,
+        // Bit 0 and bits 32 to 63 (format/retprobe and format/ref_ctr_offset).
+        config: u64::from(ret) | semaphore << 32,
+        config1: name.as_ptr() as u64,
+        config2: offset,
+        flags: PERF_DISABLED,
+        ..PerfAttr::default()
+    };
+    let (pid, cpu) = pid.map_or((-1, 0), |p| (p as i32, -1));
+    let fd = sys::perf_event_open(attr, pid, cpu)
+        .with_context(|| format!("the kernel refuses offset 0x{offset:x} of {path}"))?;
+    Ok(sys::attach_perf(program, fd, cookie)?)
+}
+
+/// Attaches to all places of a unit, one link per file.
+pub fn attach_multi(
+    context: &Context<'_>,
+    unit: &Unit,
+    program: BorrowedFd<'_>,
+    cookies: bool,
+) -> Result<Vec<OwnedFd>> {
+    let mut files: BTreeMap<&str, Places> = BTreeMap::new();
+    let mut at_return = false;
+    for place in &unit.places {
+        let How::Uprobe { ret, path, offset, semaphore } = &place.how else { bail!("not a place in a binary") };
+        at_return = *ret;
+        let places = files.entry(path).or_default();
+        places.offsets.push(*offset);
+        places.semaphores.push(*semaphore);
+        places.ids.push(place.id);
+    }
+    let mut links = Vec::new();
+    for (path, places) in &files {
+        let name = CString::new(*path).context("the path holds a NUL")?;
+        let mut opts = sys::link_options();
+        opts.__bindgen_anon_1.uprobe_multi = bpf::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
+            flags: if at_return { MULTI_RETURN } else { 0 },
+            cnt: places.offsets.len() as u32,
+            path: name.as_ptr(),
+            offsets: places.offsets.as_ptr(),
+            ref_ctr_offsets: places.semaphores.as_ptr(),
+            cookies: if cookies { places.ids.as_ptr() } else { std::ptr::null() },
+            pid: context.traced_pid().unwrap_or(0),
+            ..Default::default()
+        };
+        let link = sys::link_create(program, -1, bpf::BPF_TRACE_UPROBE_MULTI, &opts)
+            .with_context(|| format!("the kernel refuses the probes in {path}"))?;
+        links.push(link);
+    }
+    Ok(links)
+}

@@ -1,0 +1,287 @@
+//! The runtime of a compiled script: payload → options → features → load →
+//! attach → poll → render → exit.
+//!
+//! In: a payload, linked into the executable or embedded by a generated crate.
+//! Out: what the script prints, and its exit status. The modules follow the
+//! order of a run.
+
+pub mod action;
+pub mod attach;
+pub mod check;
+pub mod child;
+pub mod context;
+pub mod event;
+pub mod image;
+pub mod load;
+pub mod maps;
+pub mod options;
+pub mod output;
+pub mod payload;
+pub mod poll;
+pub mod render;
+pub mod ring;
+pub mod settings;
+pub mod start;
+pub mod symbols;
+pub mod sys;
+pub mod target;
+pub mod usage;
+pub mod verifier;
+
+use crate::action::Actions;
+use crate::attach::{How, Plan};
+use crate::child::Child;
+use crate::context::Context;
+use crate::image::Image;
+use crate::load::Loaded;
+use crate::options::{Mode, Options};
+use crate::output::Output;
+use crate::poll::{Signals, Tracer};
+use crate::render::Renderer;
+use crate::ring::Ring;
+use crate::settings::Settings;
+use crate::symbols::{kernel::KernelSymbols, user::UserSymbols};
+use anyhow::{Context as _, Result, anyhow, bail};
+use btc_payload::header::{self, Payload};
+use btc_payload::manifest::{MapId, MapRole};
+use btc_payload::probe::AttachPoint;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+/// Runs a payload to its end; `None` is an executable that carries none.
+pub fn main(payload: Option<&[u8]>) -> ExitCode {
+    match try_main(payload) {
+        Ok(status) => ExitCode::from(status as u8),
+        Err(e) => {
+            eprintln!("ERROR: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_main(payload: Option<&[u8]>) -> Result<i32> {
+    let Some(bytes) = payload else {
+        bail!("this is the plain runtime of btc, without a script; `btc build SCRIPT` makes a tracer of it")
+    };
+    let payload = header::read(bytes).context("this tracer cannot be used")?;
+    let manifest = &payload.manifest;
+    let mut arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+    let program = arguments.next().unwrap_or_default();
+    let options = options::parse(manifest, arguments)?;
+    let text = match options.mode {
+        Mode::Help => usage::help(manifest, program.rsplit('/').next().unwrap_or(&program)),
+        Mode::Version => usage::version(manifest),
+        Mode::About => usage::about(manifest),
+        Mode::List => usage::list(manifest),
+        Mode::Source => String::from_utf8_lossy(payload.source).into_owned(),
+        Mode::Run | Mode::Check => return trace(&payload, options),
+    };
+    let _ = sys::write_all(libc::STDOUT_FILENO, text.as_bytes());
+    Ok(0)
+}
+
+fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
+    let manifest = &payload.manifest;
+    let environment = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
+    let settings = Settings::new(&manifest.settings, environment)?;
+    let mut context = Context::new(manifest, options, settings);
+    if context.options.mode == Mode::Check {
+        let (table, good) = check::run(&context);
+        let _ = sys::write_all(libc::STDOUT_FILENO, table.as_bytes());
+        return Ok(if good { 0 } else { 1 });
+    }
+    let missing = check::missing_capabilities(&context);
+    if !missing.is_empty() {
+        bail!(
+            "no privileges: {} missing. Run as root, or give the file what it needs: \
+             setcap cap_bpf,cap_perfmon+ep FILE (see --list)",
+            missing.join(", ")
+        );
+    }
+    if let Some(first) = start::missing_features(manifest, &context.features).first() {
+        bail!("{first}");
+    }
+    let signals = Signals::block()?;
+    let output = Output::new(context.options.output.as_deref(), context.options.buffering)?;
+    let process = context.options.pid.map(traced_process).transpose()?;
+    let child = context.options.command.as_deref().map(Child::start).transpose()?;
+    context.child = child.as_ref().map(|c| c.pid);
+    run(&context, payload, signals, output, child, process)
+}
+
+/// A descriptor of the `-p` process, which tells when it ends.
+fn traced_process(pid: u32) -> Result<OwnedFd> {
+    sys::pidfd_open(pid).map_err(|e| match e.raw_os_error() {
+        Some(libc::ESRCH) => anyhow!("there is no process {pid}"),
+        _ => anyhow!("cannot watch process {pid}: {e}"),
+    })
+}
+
+fn run(
+    context: &Context<'_>,
+    payload: &Payload<'_>,
+    signals: Signals,
+    output: Output,
+    child: Option<Child>,
+    process: Option<OwnedFd>,
+) -> Result<i32> {
+    let plan = Plan::new(context)?;
+    report_missing(context, &plan.missing)?;
+    if plan.units.is_empty() {
+        bail!("none of the script's probes exists here: nothing to trace");
+    }
+    let loaded = load::load(context, Image::new(payload.object)?, &plan)?;
+    let ring_fd = manifest_map(context, MapRole::Events).and_then(|id| loaded.map(context, id));
+    let ring = ring_fd.map(open_ring).transpose()?;
+    let renderer = renderer(context, &plan);
+    let actions = Actions::new(context, &loaded, output, renderer);
+    let mut tracer = Tracer::new(actions, &plan, ring, signals, child, process);
+
+    run_begin(context, &plan, &loaded)?;
+    let mut open = Vec::new();
+    let attached = attach_all(context, &plan, &loaded, &mut open)?;
+    announce(&mut tracer, attached);
+    open_iterators(context, &plan, &mut open, &mut tracer)?;
+    if let Some(child) = &mut tracer.child {
+        if context.manifest.maps.iter().any(action::keeps_user_addresses) {
+            child.watch_exit();
+        }
+        child.release();
+    }
+    if context.options.dry_run {
+        tracer.actions.output.flush();
+        poll::leave_detaching();
+        return Ok(0);
+    }
+    let status = tracer.run(ring_fd.map_or(-1, |f| f.as_raw_fd()), lives_on(context, &plan));
+    if !context.options.wait_detach && !open.is_empty() {
+        poll::leave_detaching();
+    }
+    Ok(status)
+}
+
+/// What was not found: an error, a warning or nothing, as the script says.
+fn report_missing(context: &Context<'_>, missing: &[String]) -> Result<()> {
+    match context.settings.text("missing_probes") {
+        "error" => match missing.first() {
+            Some(first) => bail!("{first}. If this is expected, set the 'missing_probes' config variable to 'warn'"),
+            None => Ok(()),
+        },
+        "warn" if !context.options.no_warnings => {
+            missing.iter().for_each(|m| eprintln!("WARNING: {m}"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn manifest_map(context: &Context<'_>, role: MapRole) -> Option<MapId> {
+    context.manifest.maps.iter().position(|m| m.role == role).map(|i| MapId(i as u32))
+}
+
+fn open_ring(fd: BorrowedFd<'_>) -> Result<Ring<'_>> {
+    let info = libbpf_rs::MapInfo::new(fd).map_err(|e| anyhow!("cannot read about the ring buffer: {e}"))?;
+    Ring::new(fd, info.info.max_entries as usize)
+}
+
+fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
+    let wall = sys::clock_ns(libc::CLOCK_REALTIME).wrapping_sub(sys::clock_ns(libc::CLOCK_BOOTTIME));
+    // Values of the kernel's enumerations are those of this kernel.
+    let enums = context
+        .manifest
+        .enums
+        .iter()
+        .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
+    Renderer {
+        manifest: context.manifest,
+        probes: plan.names.clone(),
+        parameters: context.options.parameters.clone(),
+        trailer: context.settings.text("str_trunc_trailer").to_string(),
+        wall_offset: wall as i64,
+        kernel: KernelSymbols::default(),
+        user: UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle")),
+        enums: enums.collect(),
+        cgroups: Default::default(),
+        users: None,
+        format: context.options.format,
+    }
+}
+
+fn run_begin(context: &Context<'_>, plan: &Plan, loaded: &Loaded) -> Result<()> {
+    for unit in plan.units.iter().filter(|u| context.manifest.programs[u.program].attach == AttachPoint::Begin) {
+        let program = loaded.program(context, unit)?;
+        sys::test_run(program).context("cannot run the begin probe")?;
+    }
+    Ok(())
+}
+
+/// Attaches everything; returns the number of probes.
+fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Vec<OwnedFd>) -> Result<usize> {
+    let mut attached = 0;
+    for unit in &plan.units {
+        let program = loaded.program(context, unit)?;
+        let failed = attach::attach(context, plan, unit, program, open);
+        attached += unit.places.len() - failed.len().min(unit.places.len());
+        let location = context.place(context.manifest.programs[unit.program].location);
+        let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);
+        for e in &failed {
+            let message = format!("{location}: {e:#}");
+            match pattern {
+                // Not everything that a pattern matches can be probed.
+                true if context.options.no_warnings => {}
+                true => eprintln!("WARNING: {message}"),
+                false => report_missing(context, &[message])?,
+            }
+        }
+        if context.options.verbose {
+            for place in &unit.places {
+                let name = plan.names.get(place.id as usize - 1).map_or("?", |n| n.0.as_str());
+                eprintln!("Attaching '{name}' probe");
+            }
+        }
+    }
+    Ok(attached)
+}
+
+/// Says that all probes are attached, to people and to test harnesses.
+fn announce(tracer: &mut Tracer<'_>, attached: usize) {
+    let options = &tracer.actions.context.options;
+    if tracer.actions.renderer.is_json() {
+        let line =
+            format!("{{\"type\": \"attached_probes\", \"count\": {attached}, \"data\": {{\"probes\": {attached}}}}}\n");
+        tracer.actions.output.buffer.extend_from_slice(line.as_bytes());
+    } else if !options.quiet {
+        eprintln!("Attached {attached} probe{}", if attached == 1 { "" } else { "s" });
+    }
+    if std::env::var_os("__BPFTRACE_NOTIFY_PROBES_ATTACHED").is_some() {
+        let _ = sys::write_all(libc::STDOUT_FILENO, b"__BPFTRACE_NOTIFY_PROBES_ATTACHED\n");
+    }
+}
+
+/// Iterators that are not pinned are run once the tracer reads.
+fn open_iterators(context: &Context<'_>, plan: &Plan, open: &mut Vec<OwnedFd>, tracer: &mut Tracer<'_>) -> Result<()> {
+    let only =
+        plan.units.iter().all(|u| matches!(u.places.first().map(|p| &p.how), Some(How::Iter { .. } | How::Once)));
+    if !only {
+        return Ok(());
+    }
+    let pinned = |u: &attach::Unit| matches!(&u.places[0].how, How::Iter { pin: Some(_), .. });
+    let iterators = plan.units.iter().filter(|u| matches!(u.places[0].how, How::Iter { .. }));
+    for (unit, link) in iterators.zip(open.iter()) {
+        if !pinned(unit) {
+            let place = context.place(context.manifest.programs[unit.program].location);
+            tracer.iterators.push(attach::iter::open(link.as_fd()).context(place)?);
+        }
+    }
+    Ok(())
+}
+
+/// Is there a probe that may still fire, or something else to wait for? A
+/// script of begin and end alone ends by itself.
+fn lives_on(context: &Context<'_>, plan: &Plan) -> bool {
+    let waits = |u: &attach::Unit| {
+        let signal = matches!(context.manifest.programs[u.program].attach, AttachPoint::SelfSignal { .. });
+        signal || u.places.iter().any(|p| !matches!(p.how, How::Once | How::Iter { .. }))
+    };
+    plan.units.iter().any(waits) || context.child.is_some() || context.options.pid.is_some()
+}

@@ -1,0 +1,171 @@
+//! Values that are known only when the tracer starts: parameters and facts of
+//! the target, stored into `.rodata`.
+//!
+//! In: the manifest's slots, the options, the target. Out: a filled-in image.
+//! Text where a number is needed is a start-up error, before anything is loaded.
+
+use crate::context::Context;
+use crate::image::Image;
+use crate::options::parse_number;
+use crate::sys;
+use crate::target::features::Features;
+use crate::target::functions;
+use anyhow::{Context as _, Result, bail};
+use btc_payload::manifest::{Manifest, OptionValue};
+use btc_payload::start::{Feature, Slot, StartValue};
+use std::os::unix::fs::MetadataExt;
+
+/// What a slot gets.
+enum Value {
+    Int(u64),
+    Text(String),
+}
+
+impl Context<'_> {
+    /// Fills in all slots.
+    pub fn fill_constants(&self, image: &mut Image) -> Result<()> {
+        for slot in &self.manifest.slots {
+            self.fill_one(image, slot)?;
+        }
+        Ok(())
+    }
+
+    fn fill_one(&self, image: &mut Image, slot: &Slot) -> Result<()> {
+        match self.value(&slot.value)? {
+            Value::Int(v) => image.set_int(slot.offset, slot.size, v),
+            Value::Text(t) => image.set_text(slot.offset, slot.size, &t),
+        }
+    }
+
+    fn value(&self, wanted: &StartValue) -> Result<Value> {
+        use StartValue::*;
+        Ok(Value::Int(match wanted {
+            ParameterInt(n) => self.number_parameter(*n)?,
+            ParameterText(n) => return Ok(Value::Text(self.parameter(*n).unwrap_or_default().to_string())),
+            ParameterLength(n) => self.parameter(*n).unwrap_or_default().len() as u64,
+            ParameterCount => self.options.parameters.len() as u64,
+            OptionInt(i) => match self.option(*i)? {
+                OptionValue::Int(v) => *v as u64,
+                OptionValue::Bool(b) => u64::from(*b),
+                OptionValue::Text(t) => bail!("option value `{t}` is used as a number"),
+            },
+            OptionText(i) => match self.option(*i)? {
+                OptionValue::Text(t) => return Ok(Value::Text(t.clone())),
+                other => bail!("the payload is inconsistent: {other:?} is used as text"),
+            },
+            ChildPid => self.child.unwrap_or(0).into(),
+            HasChild => self.child.is_some().into(),
+            PidFilter => self.options.pid.or(self.child).unwrap_or(0).into(),
+            OwnPid => std::process::id().into(),
+            PidNamespaceInode => pid_namespace().map_or(0, |(_, inode)| inode),
+            PidNamespaceDevice => pid_namespace().map_or(0, |(device, _)| device),
+            StartTime => sys::clock_ns(libc::CLOCK_BOOTTIME),
+            WallClockOffset => sys::clock_ns(libc::CLOCK_REALTIME).wrapping_sub(sys::clock_ns(libc::CLOCK_BOOTTIME)),
+            TaiOffset => sys::clock_ns(libc::CLOCK_TAI).wrapping_sub(sys::clock_ns(libc::CLOCK_BOOTTIME)),
+            Cpus => sys::possible_cpus().into(),
+            KernelAddress(name) => kernel_address(name)?,
+            PerCpuAddress(name) => kernel_address(name)?,
+            CgroupId(path) => cgroup_id(path)?,
+            UserAddress { path, symbol } => crate::attach::uprobe::symbol_address(path, symbol, self.options.pid)?,
+            KfuncExists(name) => self.btf().is_ok_and(|b| b.has_function(name)).into(),
+            Feature(f) => self.features.has(*f).into(),
+            // `-k` is a flag of the run, but programs read it like a setting.
+            Setting(name) if name == "helper_errors" => self.options.helper_errors.into(),
+            Setting(name) => self.settings.number(name),
+        }))
+    }
+
+    fn number_parameter(&self, n: u32) -> Result<u64> {
+        match self.parameter(n) {
+            None => Ok(0),
+            // A parameter that is used as text elsewhere may be text.
+            Some(text) => match parse_number(text) {
+                Some(v) => Ok(v as u64),
+                None if self.manifest.positional.get(n as usize - 1).is_some_and(|p| p.text && !p.number) => Ok(0),
+                None => bail!("parameter ${n} must be a number, but `{text}` is none"),
+            },
+        }
+    }
+
+    fn option(&self, index: u32) -> Result<&OptionValue> {
+        self.options.named.get(index as usize).context("the payload is inconsistent: an option has no declaration")
+    }
+}
+
+/// Device and inode of this process's PID namespace, unless it is the initial one.
+fn pid_namespace() -> Option<(u64, u64)> {
+    // PROC_PID_INIT_INO of include/linux/proc_ns.h.
+    const INITIAL: u64 = 0xefff_fffc;
+    let meta = std::fs::metadata("/proc/self/ns/pid").ok()?;
+    (meta.ino() != INITIAL).then(|| (meta.dev(), meta.ino()))
+}
+
+fn kernel_address(symbol: &str) -> Result<u64> {
+    match functions::address(symbol)? {
+        Some(0) => bail!("the address of kernel symbol {symbol} is hidden; run as root, or lower kernel.kptr_restrict"),
+        Some(address) => Ok(address),
+        None => bail!("kernel symbol {symbol} does not exist on this kernel"),
+    }
+}
+
+/// The id of a cgroup is the inode number of its directory.
+fn cgroup_id(path: &str) -> Result<u64> {
+    let meta = std::fs::metadata(path).with_context(|| format!("cannot find cgroup {path}"))?;
+    Ok(meta.ino())
+}
+
+/// Features that the script needs and this kernel lacks, as messages.
+pub fn missing_features(manifest: &Manifest, features: &Features) -> Vec<String> {
+    let lacking = manifest.requirements.iter().filter(|r| !features.has(r.feature));
+    lacking
+        .map(|r| {
+            let (name, since) = crate::target::features::describe(r.feature);
+            let place = manifest.locations.get(r.location.0 as usize);
+            let place = place.map(|l| format!("{}:{}:{}: ", l.file, l.line, l.column)).unwrap_or_default();
+            let hint = match r.feature {
+                Feature::Fentry => "Linux 5.5 with BTF and function tracing; use a kprobe instead",
+                _ => "use a newer kernel, or write the script without it",
+            };
+            format!("{place}{} needs {name}, which this kernel does not have (Linux {since}): {hint}", r.construct)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Options;
+    use crate::settings::Settings;
+    use btc_payload::manifest::Positional;
+
+    fn image() -> Image {
+        Image::new(&crate::image::tests::object(&[])).unwrap()
+    }
+
+    #[test]
+    fn parameters() {
+        let slot = |offset, size, value| Slot { offset, size, value };
+        let mut manifest = Manifest {
+            slots: vec![
+                slot(0, 8, StartValue::ParameterInt(1)),
+                slot(8, 4, StartValue::ParameterText(2)),
+                slot(12, 4, StartValue::ParameterCount),
+                slot(16, 8, StartValue::ParameterInt(9)),
+            ],
+            positional: vec![Positional::default(); 9],
+            ..Manifest::default()
+        };
+        let options = Options { parameters: vec!["0x10".into(), "abcdef".into()], ..Options::default() };
+        let context = Context::new(&manifest, options.clone(), Settings::default());
+        let mut filled = image();
+        context.fill_constants(&mut filled).unwrap();
+        assert_eq!(filled.constant(0, 8).unwrap(), 16u64.to_le_bytes());
+        assert_eq!(filled.constant(8, 8).unwrap(), *b"abc\0\x02\0\0\0");
+        assert_eq!(filled.constant(16, 8).unwrap(), [0; 8]);
+
+        manifest.slots = vec![slot(0, 8, StartValue::ParameterInt(2))];
+        manifest.positional[1].number = true;
+        let context = Context::new(&manifest, options, Settings::default());
+        assert!(context.fill_constants(&mut image()).unwrap_err().to_string().contains("$2"));
+    }
+}

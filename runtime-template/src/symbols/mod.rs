@@ -1,0 +1,5 @@
+//! Addresses to names: kernel and user.
+
+pub mod demangle;
+pub mod kernel;
+pub mod user;
