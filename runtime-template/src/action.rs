@@ -12,10 +12,10 @@ use crate::render::Renderer;
 use crate::render::json;
 use crate::render::map::Selection;
 use anyhow::{Context as _, Result};
-use btc_payload::event::{Action, Event, EventId};
+use btc_payload::event::{Action, Event, EventId, RECORD_HEADER};
 use btc_payload::format::Format;
-use btc_payload::layout::ValueType;
-use btc_payload::manifest::{LocationId, Map, MapId, MapRole};
+use btc_payload::layout::{ValueType, fields_layout};
+use btc_payload::manifest::{LocationId, Map, MapId};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -70,12 +70,12 @@ impl<'a> Actions<'a> {
                 self.print_map(*map, selection);
             }
             Action::PrintMapEntry(map) => self.print_entry(*map, id, record),
-            Action::Clear(map) => self.clear(*map)?,
+            Action::Clear(map) => self.change(*map, maps::clear)?,
             Action::Zero(map) => self.change(*map, maps::zero)?,
             Action::Time { format } => {
                 self.in_line("time", |_, out| crate::render::time::now(out, format));
             }
-            Action::Join { separator } => self.join(separator, id, event, record),
+            Action::Join { separator } => self.join(separator, event, record),
             Action::Cat(format) => self.cat(format, id, event, record)?,
             Action::System(format) => self.system(format, id, event, record)?,
             Action::Exit => self.exit = Some(integer(self.layouts.field(id, record, 0), 8, true) as i32),
@@ -187,7 +187,7 @@ impl<'a> Actions<'a> {
             let Some(fd) = self.loaded.map(self.context, MapId(i as u32)).filter(|_| keeps_user_addresses(map)) else {
                 continue;
             };
-            for pid in maps::user_processes(fd, self.long_keys(MapId(i as u32)).map(|k| k.1), map) {
+            for pid in maps::user_processes(fd, map) {
                 if !self.renderer.user.knows(pid) {
                     self.renderer.user.remember(pid);
                 }
@@ -198,7 +198,7 @@ impl<'a> Actions<'a> {
     /// Prints a map.
     pub fn print_map(&mut self, id: MapId, selection: Selection) {
         let Some((map, fd)) = self.map(id) else { return };
-        let entries = maps::read(fd, self.long_keys(id).map(|k| k.1), map, self.cpus);
+        let entries = maps::read(fd, map, self.cpus);
         self.renderer.map(&mut self.output.buffer, map, &entries, selection);
         self.output.piece();
     }
@@ -214,35 +214,27 @@ impl<'a> Actions<'a> {
         Some((map, self.loaded.map(self.context, id)?))
     }
 
-    /// The map that holds the keys of a map by their hashes.
-    fn long_keys(&self, id: MapId) -> Option<(&'a Map, std::os::fd::BorrowedFd<'a>)> {
-        let maps = &self.context.manifest.maps;
-        let keys = maps.iter().position(|m| m.role == MapRole::Keys(id))?;
-        self.map(MapId(keys as u32))
-    }
-
-    fn clear(&mut self, id: MapId) -> Result<()> {
-        self.change(id, maps::clear)?;
-        if let (Some((map, fd)), Some((keys_map, keys))) = (self.map(id), self.long_keys(id)) {
-            maps::forget_keys(fd, keys, keys_map, map, self.cpus);
-        }
-        Ok(())
-    }
-
     fn change(&mut self, id: MapId, f: impl Fn(std::os::fd::BorrowedFd<'_>, &Map, u32) -> Result<()>) -> Result<()> {
         self.map(id).map_or(Ok(()), |(map, fd)| f(fd, map, self.cpus))
     }
 
-    fn join(&mut self, separator: &str, id: EventId, event: &Event, record: &[u8]) {
-        let count = integer(self.layouts.field(id, record, 0), 4, false) as u32;
-        let Some(ValueType::Array { elem, len }) = event.fields.get(1) else { return };
-        let bytes = self.layouts.field(id, record, 1).to_vec();
+    /// Joins strings. Their number and the array come as two fields, or as one tuple of both.
+    fn join(&mut self, separator: &str, event: &Event, record: &[u8]) {
+        let tuple = match event.fields.as_slice() {
+            [ValueType::Tuple(parts)] => parts.as_slice(),
+            fields => fields,
+        };
+        let [_, ValueType::Array { elem, len }] = tuple else { return };
+        let (offsets, _) = fields_layout(tuple.iter());
+        let body = record.get(RECORD_HEADER as usize..).unwrap_or(&[]);
+        let count = integer(body, 4, false) as u32;
+        let strings = offsets.get(1).and_then(|&at| body.get(at as usize..)).unwrap_or(&[]);
         self.in_line("join", |a, out| {
             for i in 0..count.min(*len) {
                 if i > 0 {
                     out.extend_from_slice(separator.as_bytes());
                 }
-                a.renderer.text(out, elem, crate::render::text::slice(&bytes, i * elem.size(), elem.size()));
+                a.renderer.text(out, elem, crate::render::text::slice(strings, i * elem.size(), elem.size()));
             }
             if !a.renderer.is_json() {
                 out.push(b'\n');

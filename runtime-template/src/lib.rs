@@ -238,7 +238,7 @@ fn run_begin(context: &Context<'_>, plan: &Plan, loaded: &Loaded) -> Result<()> 
 /// Attaches everything; returns the number of probes.
 fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Vec<OwnedFd>) -> Result<usize> {
     let mut attached = 0;
-    for unit in &plan.units {
+    for unit in attach::in_order(&plan.units) {
         let program = loaded.program(context, unit)?;
         let failed = attach::attach(context, plan, unit, program, open);
         attached += unit.places.len() - failed.len().min(unit.places.len());
