@@ -12,7 +12,7 @@ use std::{env, fs, io};
 /// Where `make build` leaves the runtime, from the workspace's root.
 const BUILT_RUNTIME: &str = "target/stub/x86_64-unknown-linux-gnu/stub/btc-runtime";
 
-/// What `--emit crate` writes out, from the workspace's root; directories with all Rust files in them.
+/// What `--emit crate` writes out, from the workspace's root; directories with all that is in them.
 const SOURCES: [&str; 6] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -62,14 +62,11 @@ fn embed_sources(root: &Path, out: &Path) -> io::Result<()> {
     fs::write(out.join("runtime_sources.rs"), text)
 }
 
-/// Adds a file, or all Rust files below a directory.
+/// Adds a file, or all files below a directory.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
-            let entry = entry?.path();
-            if entry.is_dir() || entry.extension().is_some_and(|e| e == "rs") {
-                collect(&entry, files)?;
-            }
+            collect(&entry?.path(), files)?;
         }
     } else {
         files.push(path.to_path_buf());

@@ -4,7 +4,7 @@
 //! In: what is wrong, where, and what to do about it. Out: text for people, in
 //! the form of rustc's messages. Every code is stable and has a ui test.
 
-use crate::span::{SourceMap, Span};
+use crate::span::{SourceFile, SourceMap, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// Stable name of a kind of message, such as `E0102`.
@@ -122,6 +122,9 @@ impl Diagnostics {
 /// Longest source line that is shown whole; a script may be one line of megabytes.
 const LONGEST_LINE: usize = 400;
 
+/// Most lines between the first and the last label; those without are folded.
+const MOST_LINES: u32 = 1000;
+
 /// Renders a message with the source it is about.
 pub fn render(d: &Diagnostic, sources: &SourceMap, color: bool) -> String {
     let level = match d.severity {
@@ -159,9 +162,7 @@ fn add_snippets<'a>(
         let labels = std::iter::once((primary, AnnotationKind::Primary))
             .chain(secondary.iter().map(|l| (l, AnnotationKind::Context)))
             .filter(|(l, _)| l.span.file == file);
-        // Showing megabytes of one line helps nobody and takes long: name the place only.
-        let long = source.text.lines().any(|l| l.len() > LONGEST_LINE) || source.text.len() > 1 << 20;
-        if long {
+        let Some((first_line, offset, text)) = shown(source, labels.clone().map(|(l, _)| l.span)) else {
             let at = source.position(primary.span.start);
             group = group.element(
                 annotate_snippets::Origin::path(source.name.as_str())
@@ -169,10 +170,10 @@ fn add_snippets<'a>(
                     .char_column(at.column as usize),
             );
             continue;
-        }
-        let mut snippet = Snippet::source(source.text.as_str()).path(source.name.as_str()).fold(true);
+        };
+        let mut snippet = Snippet::source(text).line_start(first_line as usize).path(source.name.as_str()).fold(true);
         for (l, kind) in labels {
-            let (start, end) = clamp(l.span, &source.text);
+            let (start, end) = clamp(l.span, offset, text);
             let annotation = kind.span(start..end);
             snippet =
                 snippet.annotation(if l.text.is_empty() { annotation } else { annotation.label(l.text.as_str()) });
@@ -182,15 +183,73 @@ fn add_snippets<'a>(
     group
 }
 
-/// A span's bounds moved onto character boundaries within the text.
-fn clamp(span: Span, text: &str) -> (usize, usize) {
-    let down = |mut i: usize| {
-        i = i.min(text.len());
+/// The lines around some spans of a file: number of the first line, its offset,
+/// and the text. Nothing where a line is too long or the lines are too many:
+/// showing megabytes helps nobody and takes long.
+fn shown(source: &SourceFile, spans: impl Iterator<Item = Span> + Clone) -> Option<(u32, usize, &str)> {
+    let first = spans.clone().map(|s| source.position(s.start).line).min()?;
+    let last = spans.map(|s| source.position(s.end.max(s.start)).line).max()?;
+    if last - first > MOST_LINES {
+        return None;
+    }
+    let lines: Vec<&str> = (first..=last).map(|n| source.line(n)).collect();
+    if lines.iter().any(|l| l.len() > LONGEST_LINE) {
+        return None;
+    }
+    let offset = |line: &str| line.as_ptr() as usize - source.text.as_ptr() as usize;
+    let start = offset(lines.first()?);
+    let end = offset(lines.last()?) + lines.last()?.len();
+    Some((first, start, source.text.get(start..end)?))
+}
+
+/// A span's bounds relative to the shown text, on character boundaries.
+fn clamp(span: Span, offset: usize, text: &str) -> (usize, usize) {
+    let down = |at: u32| {
+        let mut i = (at as usize).saturating_sub(offset).min(text.len());
         while !text.is_char_boundary(i) {
             i -= 1;
         }
         i
     };
-    let start = down(span.start as usize);
-    (start, down(span.end as usize).max(start))
+    let start = down(span.start);
+    (start, down(span.end).max(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str, make: impl FnOnce(&dyn Fn(u32, u32) -> Span) -> Diagnostic) -> String {
+        let mut sources = SourceMap::default();
+        let file = sources.add("a.bt", None, text.to_string());
+        render(&make(&|start, end| Span::new(file, start, end)), &sources, false)
+    }
+
+    #[test]
+    fn shows_the_lines_of_its_labels() {
+        let text = "BEGIN {\n  $a = 1;\n  $b = 2;\n}\n";
+        let out =
+            rendered(text, |at| Diagnostic::error("E0999", "bad").at(at(20, 22), "here").also(at(10, 12), "there"));
+        assert!(out.starts_with("error[E0999]: bad\n --> a.bt:3:3\n"), "{out}");
+        assert!(out.contains("$a = 1;") && out.contains("$b = 2;") && !out.contains("BEGIN"), "{out}");
+    }
+
+    #[test]
+    fn survives_every_place() {
+        let text = "é\n\u{1F600}x\r\n";
+        for start in 0..12 {
+            for end in 0..12 {
+                let out = rendered(text, |at| Diagnostic::warning("W0999", "odd").at(at(start, end), "").help("none"));
+                assert!(out.starts_with("warning[W0999]: odd\n --> a.bt:"), "{out}");
+            }
+        }
+        assert!(rendered("", |at| Diagnostic::error("E0999", "empty").at(at(0, 0), "")).contains("a.bt:1:1"));
+    }
+
+    #[test]
+    fn names_only_the_place_in_a_huge_line() {
+        let text = "x".repeat(100_000);
+        let out = rendered(&text, |at| Diagnostic::error("E0999", "bad").at(at(50_000, 50_001), "here"));
+        assert!(out.len() < 200 && out.contains("a.bt:1:50001"), "{out}");
+    }
 }

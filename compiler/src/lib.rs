@@ -3,6 +3,8 @@
 //! Modules stand in pipeline order behind the leaves (`span`, `diagnostic`,
 //! `helper`, `target`, `btf`, `ctypes`, the payload crate). A stage imports the
 //! types of its input, its own, and the leaves. Only `driver` knows the order.
+//! `list` is no stage: it shows what there is to trace, and nothing imports it
+//! but the command line.
 
 pub mod span;
 pub mod diagnostic;
@@ -22,4 +24,5 @@ pub mod elf;
 pub mod link;
 
 pub mod driver;
+pub mod list;
 pub mod cli;

@@ -9,20 +9,13 @@ use std::process::Command;
 
 use btc::bpf;
 use btc::btf::BtfSources;
-use btc::btf::core::{CoreKind, CoreTable, Step};
+use btc::btf::core::{CoreId, CoreKind, CoreTable, Step};
 use btc::btf::encode::{KsymDef, KsymKind, MapDef, MapPart, VariableDef};
-use btc::clif::{FuncBuilder, FuncId, Mem, Module, Symbol, Width};
+use btc::clif::{Func, FuncBuilder, FuncId, Mem, Module, Symbol, Width};
 use btc::ctypes::TypeStore;
-use btc::elf::{
-    Assembled, CoreSlot, Extern, ExternId, Function, FunctionId, Line, MapIndex, ObjectInput, Parts, Reloc, Role,
-    Target, assemble, section,
-};
+use btc::elf::{CoreSlot, Extern, ExternId, Function, FunctionId, Line, MapIndex, ObjectInput, Reloc, Role, Target};
 use btc::helper::Helper;
-use btc::hir::tree::ProgramKind;
 use btc::opt::{self, Level};
-use btc::span::{SourceMap, Span};
-use btc_payload::layout::ValueType;
-use btc_payload::manifest::{Map, MapKind, MapRole, Operand};
 
 /// An instruction: opcode, destination, source, offset, immediate.
 struct Insn(u8, u8, u8, i16, i32);
@@ -87,7 +80,7 @@ fn line(slot: u32, line: u32, text: &str) -> Line {
 }
 
 /// The offset of `task_struct.pid`, entered into a table.
-fn task_pid(types: &TypeStore, core: &mut CoreTable) -> btc::btf::core::CoreId {
+fn task_pid(types: &TypeStore, core: &mut CoreTable) -> CoreId {
     let task = types.find_struct("task_struct").unwrap();
     let path: Vec<Step> = types.field(task, "pid").unwrap().indices.into_iter().map(Step::Member).collect();
     core.intern(types, CoreKind::FieldByteOffset, task, &path).unwrap()
@@ -158,8 +151,7 @@ fn module(pid: Symbol) -> Module {
     });
     define(main, &|f| {
         f.set_srcloc(0);
-        let field = f.field(f.ctx(), Symbol::Ctx { record: 0, local: 16 });
-        let field = f.load(field, Width::W64);
+        let field = f.load(f.ctx().at(16), Width::W64);
         let key = f.push_stack("key", 8);
         f.store(key, Width::W64, field);
         let task = f.call_helper(Helper::GetCurrentTask, &[]);
@@ -181,48 +173,62 @@ fn module(pid: Symbol) -> Module {
 }
 
 /// The compiled object, by the types of the running kernel.
-fn compiled(types: &TypeStore) -> (Assembled, Vec<bpf::Code>) {
+fn compiled(types: &TypeStore) -> Vec<u8> {
     let mut core = CoreTable::new();
     let pid = task_pid(types, &mut core);
     let module = module(Symbol::Core { record: pid.0, local: core.local_value(types, pid), wide: false });
-    let compile = |f| bpf::compile(&module, &opt::optimize(f, Level::Full).unwrap()).unwrap();
-    let codes: Vec<bpf::Code> = module.funcs.iter().map(compile).collect();
-    let int = ValueType::Int { size: 8, signed: false };
-    let map = |symbol: &str, kind| Map {
-        name: format!("@{symbol}"),
-        symbol: symbol.into(),
-        role: MapRole::Script,
-        kind,
-        key: int.clone(),
-        value: int.clone(),
-        max_entries: None,
+    let function = |f: &Func| {
+        let code = bpf::compile(&module, &opt::optimize(f, Level::Full).unwrap()).unwrap();
+        let (mut relocs, mut core) = (Vec::new(), Vec::new());
+        for r in &code.relocs {
+            let slot = r.insn as u32;
+            let call = code.insns[r.insn].opcode == CALL;
+            let target = match module.symbols.get(r.symbol).unwrap() {
+                Symbol::Map(n) => Target::Map(MapIndex(n)),
+                Symbol::Rodata(offset) => Target::Rodata { offset },
+                Symbol::Subprog(id) if call => Target::Call(FunctionId(id.0)),
+                Symbol::Subprog(id) => Target::Callback(FunctionId(id.0)),
+                Symbol::Core { record, .. } => {
+                    core.push(CoreSlot { slot, relocation: CoreId(record) });
+                    continue;
+                }
+                other => panic!("{other}"),
+            };
+            relocs.push(Reloc { slot, target });
+        }
+        let params = f.ir.signature.params.len() as u8;
+        let role = match f.name.as_str() {
+            "on_event" => Role::Program { section: "tracepoint" },
+            _ => Role::Subprogram { params },
+        };
+        let texts = ["first line;", "  @[pid] = count();", "  second($1);"];
+        let lines = code.lines.iter().map(|l| line(l.insn as u32, l.srcloc + 1, texts[l.srcloc as usize]));
+        Function { name: f.name.clone(), role, code: code.to_bytes(), relocs, core, lines: lines.collect() }
     };
-    let mut sources = SourceMap::default();
-    let file = sources.add("sample.bt", None, "first line;\n  @[pid] = count();\n  second($1);\n".into());
-    let parts = Parts {
+    let map = |name: &str, map_type, key, value| MapDef {
+        name: name.into(),
+        map_type,
+        key,
+        value,
+        max_entries: 4096,
+        flags: 0,
+    };
+    let int = |size| MapPart::Int { size, signed: false };
+    let input = ObjectInput {
         types,
         core: &core,
-        module: &module,
-        codes: &codes,
-        roles: &[
-            (0, Role::Subprogram { params: 4 }),
-            (0, Role::Subprogram { params: 1 }),
-            (0, Role::Program { section: section(ProgramKind::Tracepoint) }),
+        functions: module.funcs.iter().map(function).collect(),
+        maps: vec![
+            map("at_counts", 5, MapPart::Bytes(8), MapPart::Bytes(8)),
+            map("events", 27, MapPart::Absent, MapPart::Absent),
+            map("losses", 6, int(4), MapPart::Bytes(24)),
         ],
-        maps: &[
-            map("at_counts", MapKind::Hash),
-            map("events", MapKind::RingBuffer),
-            map("losses", MapKind::PerCpuArray),
-            map(".rodata", MapKind::ReadOnlyData),
-        ],
-        rodata: &[7; 16],
-        ksyms: &[],
-        operands: &[Operand::TracepointField { field: "parent".into(), size: 8 }],
-        license: "GPL",
-        spans: &[Span::new(file, 0, 5), Span::new(file, 14, 20), Span::new(file, 34, 40)],
-        sources: &sources,
+        rodata: vec![7; 16],
+        variables: vec![],
+        license: "GPL".into(),
+        externs: vec![],
     };
-    (assemble(&parts).unwrap(), codes)
+    btc::elf::write(&input).unwrap()
 }
 
 /// Output of a command; `None`, with the reason on stderr, where there is no such tool.
@@ -307,16 +313,6 @@ fn kernel_loads_what_was_assembled() {
 #[test]
 fn kernel_loads_what_was_compiled() {
     let (Some(types), Ok(dir)) = (running(), tempfile::tempdir()) else { return };
-    let Some(text) = loaded(&dir, &file(&dir, &compiled(&types).0.object)) else { return };
-    expect(&text, &["first line;", "line_num:2 line_col:3", "second($1);", "each", "twice() [file:<generated>"]);
-}
-
-#[test]
-fn patches_name_the_instruction_that_holds_the_operand() {
-    let Some(types) = running() else { return };
-    let (assembled, codes) = compiled(&types);
-    let [patch] = assembled.patches.as_slice() else { panic!("{:?}", assembled.patches) };
-    assert_eq!((patch.function.as_str(), patch.program, patch.expected), ("on_event", 0, 16));
-    assert_eq!(codes[2].insns[patch.instruction as usize].off, 16);
-    assert_eq!(assembled.object, compiled(&types).0.object);
+    let Some(text) = loaded(&dir, &file(&dir, &compiled(&types))) else { return };
+    expect(&text, &["first line;", "line_num:2", "second($1);", "each", "twice() [file:<generated>"]);
 }

@@ -12,9 +12,10 @@ use crate::render::Renderer;
 use crate::render::json;
 use crate::render::map::Selection;
 use anyhow::{Context as _, Result};
-use btc_payload::event::{Action, Event, EventId};
+use btc_payload::event::{Action, Event, EventId, RECORD_HEADER};
 use btc_payload::format::Format;
-use btc_payload::manifest::{LocationId, MapId};
+use btc_payload::layout::{ValueType, fields_layout};
+use btc_payload::manifest::{LocationId, Map, MapId};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -68,13 +69,13 @@ impl<'a> Actions<'a> {
                 let selection = Selection { top: number(0), div: number(1) };
                 self.print_map(*map, selection);
             }
-            Action::PrintMapEntry(map) => self.print_entry(*map, id, event, record),
+            Action::PrintMapEntry(map) => self.print_entry(*map, id, record),
             Action::Clear(map) => self.change(*map, maps::clear)?,
             Action::Zero(map) => self.change(*map, maps::zero)?,
             Action::Time { format } => {
                 self.in_line("time", |_, out| crate::render::time::now(out, format));
             }
-            Action::Join { separator } => self.join(separator, id, event, record),
+            Action::Join { separator } => self.join(separator, event, record),
             Action::Cat(format) => self.cat(format, id, event, record)?,
             Action::System(format) => self.system(format, id, event, record)?,
             Action::Exit => self.exit = Some(integer(self.layouts.field(id, record, 0), 8, true) as i32),
@@ -163,8 +164,12 @@ impl<'a> Actions<'a> {
     }
 
     fn print(&mut self, id: EventId, event: &Event, record: &[u8]) {
-        let Some(ty) = event.fields.first() else { return };
-        let bytes = self.layouts.field(id, record, 0);
+        if let Some(ty) = event.fields.first() {
+            self.print_value(ty, self.layouts.field(id, record, 0));
+        }
+    }
+
+    fn print_value(&mut self, ty: &ValueType, bytes: &[u8]) {
         let out = &mut self.output.buffer;
         if self.renderer.is_json() {
             json::open(out, "value");
@@ -176,6 +181,20 @@ impl<'a> Actions<'a> {
         }
     }
 
+    /// Notes what the processes map whose stacks are keys of maps, before they are gone.
+    pub fn remember_processes(&mut self) {
+        for (i, map) in self.context.manifest.maps.iter().enumerate() {
+            let Some(fd) = self.loaded.map(self.context, MapId(i as u32)).filter(|_| keeps_user_addresses(map)) else {
+                continue;
+            };
+            for pid in maps::user_processes(fd, map) {
+                if !self.renderer.user.knows(pid) {
+                    self.renderer.user.remember(pid);
+                }
+            }
+        }
+    }
+
     /// Prints a map.
     pub fn print_map(&mut self, id: MapId, selection: Selection) {
         let Some((map, fd)) = self.map(id) else { return };
@@ -184,52 +203,38 @@ impl<'a> Actions<'a> {
         self.output.piece();
     }
 
-    fn print_entry(&mut self, map: MapId, id: EventId, event: &Event, record: &[u8]) {
-        let Some(map) = self.context.manifest.maps.get(map.0 as usize) else { return };
-        let (key, value) = (self.layouts.field(id, record, 0), self.layouts.field(id, record, 1));
-        let Some(ty) = event.fields.get(1) else { return };
-        let out = &mut self.output.buffer;
-        if self.renderer.is_json() {
-            json::open(out, json::kind(ty));
-            out.push(b'{');
-            json::push_string(out, map.name.as_bytes());
-            out.extend_from_slice(b": {");
-            self.renderer.json_key(out, &map.key, key);
-            out.extend_from_slice(b": ");
-            self.renderer.json(out, ty, value);
-            out.extend_from_slice(b"}}");
-            json::close(out);
-        } else {
-            self.renderer.entry_name(out, map, key);
-            out.extend_from_slice(b": ");
-            self.renderer.text(out, ty, value);
-            out.push(b'\n');
-        }
+    fn print_entry(&mut self, map: MapId, id: EventId, record: &[u8]) {
+        let Some((map, fd)) = self.map(map) else { return };
+        let value = maps::read_one(fd, map, self.layouts.field(id, record, 0), self.cpus);
+        self.print_value(&map.value, &value);
     }
 
-    fn map(&self, id: MapId) -> Option<(&'a btc_payload::manifest::Map, std::os::fd::BorrowedFd<'a>)> {
+    fn map(&self, id: MapId) -> Option<(&'a Map, std::os::fd::BorrowedFd<'a>)> {
         let map = self.context.manifest.maps.get(id.0 as usize)?;
         Some((map, self.loaded.map(self.context, id)?))
     }
 
-    fn change(
-        &mut self,
-        id: MapId,
-        f: impl Fn(std::os::fd::BorrowedFd<'_>, &btc_payload::manifest::Map, u32) -> Result<()>,
-    ) -> Result<()> {
+    fn change(&mut self, id: MapId, f: impl Fn(std::os::fd::BorrowedFd<'_>, &Map, u32) -> Result<()>) -> Result<()> {
         self.map(id).map_or(Ok(()), |(map, fd)| f(fd, map, self.cpus))
     }
 
-    fn join(&mut self, separator: &str, id: EventId, event: &Event, record: &[u8]) {
-        let count = integer(self.layouts.field(id, record, 0), 4, false) as u32;
-        let Some(btc_payload::layout::ValueType::Array { elem, len }) = event.fields.get(1) else { return };
-        let bytes = self.layouts.field(id, record, 1).to_vec();
+    /// Joins strings. Their number and the array come as two fields, or as one tuple of both.
+    fn join(&mut self, separator: &str, event: &Event, record: &[u8]) {
+        let tuple = match event.fields.as_slice() {
+            [ValueType::Tuple(parts)] => parts.as_slice(),
+            fields => fields,
+        };
+        let [_, ValueType::Array { elem, len }] = tuple else { return };
+        let (offsets, _) = fields_layout(tuple.iter());
+        let body = record.get(RECORD_HEADER as usize..).unwrap_or(&[]);
+        let count = integer(body, 4, false) as u32;
+        let strings = offsets.get(1).and_then(|&at| body.get(at as usize..)).unwrap_or(&[]);
         self.in_line("join", |a, out| {
             for i in 0..count.min(*len) {
                 if i > 0 {
                     out.extend_from_slice(separator.as_bytes());
                 }
-                a.renderer.text(out, elem, crate::render::text::slice(&bytes, i * elem.size(), elem.size()));
+                a.renderer.text(out, elem, crate::render::text::slice(strings, i * elem.size(), elem.size()));
             }
             if !a.renderer.is_json() {
                 out.push(b'\n');
@@ -295,6 +300,11 @@ impl<'a> Actions<'a> {
         bytes.extend_from_slice(data);
         file.write_all(&bytes).with_context(|| format!("cannot write {path}"))
     }
+}
+
+/// Are user addresses kept in a map's keys?
+pub fn keeps_user_addresses(map: &Map) -> bool {
+    !maps::user_process_offsets(&map.key, 0).is_empty()
 }
 
 fn push_location(out: &mut Vec<u8>, context: &Context<'_>, location: LocationId) {

@@ -43,14 +43,13 @@ pub fn run(context: &Context<'_>) -> (String, bool) {
     debug_assert!(lacking.len() <= context.manifest.requirements.len());
     match Plan::new(context) {
         Ok(plan) => {
-            for unit in &plan.units {
-                let written = &context.manifest.programs[unit.program].written;
-                let places = unit.places.len();
-                line(
-                    true,
-                    "probe",
-                    &if places == 1 { written.clone() } else { format!("{written} ({places} places)") },
-                );
+            for (i, p) in context.manifest.programs.iter().enumerate() {
+                let places: usize = plan.units.iter().filter(|u| u.program == i).map(|u| u.places.len()).sum();
+                match places {
+                    0 => {}
+                    1 => line(true, "probe", &p.written),
+                    n => line(true, "probe", &format!("{} ({n} places)", p.written)),
+                }
             }
             for m in &plan.missing {
                 line(false, "probe", m);

@@ -58,13 +58,42 @@ impl Child {
         }
     }
 
-    /// Wait status, when the child has ended.
-    pub fn ended(&mut self) -> Option<i32> {
-        if self.ended.is_none() {
+    /// Asks the kernel to stop the child before it gives up its memory, so that
+    /// what it maps can be looked at one last time. Without the privilege, its
+    /// addresses just have no names at the end.
+    pub fn watch_exit(&self) {
+        // SAFETY: the child is ours; takes integers.
+        unsafe { libc::ptrace(libc::PTRACE_SEIZE, self.pid as i32, 0, libc::PTRACE_O_TRACEEXIT) };
+    }
+
+    /// Wait status, when the child has ended. `before_end` is called when a
+    /// watched child is about to.
+    pub fn ended(&mut self, mut before_end: impl FnMut(u32)) -> Option<i32> {
+        while self.ended.is_none() {
             let mut status = 0;
             // SAFETY: `status` is valid for writing.
             let r = unsafe { libc::waitpid(self.pid as i32, &mut status, libc::WNOHANG) };
-            self.ended = (r == self.pid as i32).then_some(status);
+            if r != self.pid as i32 {
+                break;
+            }
+            if !libc::WIFSTOPPED(status) {
+                self.ended = Some(status);
+                break;
+            }
+            let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+            let (request, data) = match event {
+                libc::PTRACE_EVENT_EXIT => {
+                    before_end(self.pid);
+                    (libc::PTRACE_CONT, 0)
+                }
+                // Stopped by job control: stays so until it is continued.
+                libc::PTRACE_EVENT_STOP if signal != libc::SIGTRAP => (libc::PTRACE_LISTEN, 0),
+                libc::PTRACE_EVENT_STOP => (libc::PTRACE_CONT, 0),
+                // A signal on its way to the child: let it pass.
+                _ => (libc::PTRACE_CONT, signal),
+            };
+            // SAFETY: the child is stopped and ours to continue.
+            unsafe { libc::ptrace(request, self.pid as i32, 0, data) };
         }
         self.ended
     }
@@ -73,7 +102,7 @@ impl Child {
 impl Drop for Child {
     /// A command does not outlive its tracer.
     fn drop(&mut self) {
-        if self.ended().is_none() {
+        if self.ended(|_| ()).is_none() {
             let signal = if self.gate.is_some() { libc::SIGKILL } else { libc::SIGTERM };
             // SAFETY: the child is ours and not reaped yet, so the id is its own.
             unsafe { libc::kill(self.pid as i32, signal) };

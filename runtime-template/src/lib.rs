@@ -143,10 +143,14 @@ fn run(
     announce(&mut tracer, attached);
     open_iterators(context, &plan, &mut open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {
+        if context.manifest.maps.iter().any(action::keeps_user_addresses) {
+            child.watch_exit();
+        }
         child.release();
     }
     if context.options.dry_run {
         tracer.actions.output.flush();
+        poll::leave_detaching();
         return Ok(0);
     }
     let status = tracer.run(ring_fd.map_or(-1, |f| f.as_raw_fd()), lives_on(context, &plan));
@@ -175,7 +179,7 @@ fn manifest_map(context: &Context<'_>, role: MapRole) -> Option<MapId> {
     context.manifest.maps.iter().position(|m| m.role == role).map(|i| MapId(i as u32))
 }
 
-fn open_ring(fd: BorrowedFd<'_>) -> Result<Ring> {
+fn open_ring(fd: BorrowedFd<'_>) -> Result<Ring<'_>> {
     let info = libbpf_rs::MapInfo::new(fd).map_err(|e| anyhow!("cannot read about the ring buffer: {e}"))?;
     Ring::new(fd, info.info.max_entries as usize)
 }
@@ -214,13 +218,20 @@ fn run_begin(context: &Context<'_>, plan: &Plan, loaded: &Loaded) -> Result<()> 
 /// Attaches everything; returns the number of probes.
 fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Vec<OwnedFd>) -> Result<usize> {
     let mut attached = 0;
-    for unit in &plan.units {
+    for unit in attach::in_order(&plan.units) {
         let program = loaded.program(context, unit)?;
         let failed = attach::attach(context, plan, unit, program, open);
         attached += unit.places.len() - failed.len().min(unit.places.len());
         let location = context.place(context.manifest.programs[unit.program].location);
+        let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);
         for e in &failed {
-            report_missing(context, &[format!("{location}: {e:#}")])?;
+            let message = format!("{location}: {e:#}");
+            match pattern {
+                // Not everything that a pattern matches can be probed.
+                true if context.options.no_warnings => {}
+                true => eprintln!("WARNING: {message}"),
+                false => report_missing(context, &[message])?,
+            }
         }
         if context.options.verbose {
             for place in &unit.places {

@@ -11,7 +11,7 @@ use crate::sys;
 use crate::target::features::no_prealloc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Map, MapId, MapKind, MapRole, SCRATCH_SLOTS};
-use btc_payload::start::{Feature, StartValue};
+use btc_payload::start::Feature;
 use libbpf_rs::{
     AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, OpenProgramMut, PrintLevel, libbpf_sys as bpf, set_print,
 };
@@ -89,13 +89,6 @@ fn instance_image(context: &Context<'_>, base: &Image, units: &[&Unit]) -> Resul
             image.set_int(slot, 8, unit.identity)?;
         }
     }
-    // Programs that carry their identity must not ask for a cookie.
-    if units.iter().any(|u| u.identity != 0) {
-        let cookies = context.manifest.slots.iter().filter(|s| s.value == StartValue::Feature(Feature::AttachCookie));
-        for slot in cookies {
-            image.set_int(slot.offset, slot.size, 0)?;
-        }
-    }
     Ok(image)
 }
 
@@ -153,6 +146,10 @@ fn entries(context: &Context<'_>, map: &Map) -> Result<u32> {
         }
         (MapRole::Scratch, MapKind::Array) if map.max_entries.is_none() => SCRATCH_SLOTS * sys::possible_cpus(),
         (MapRole::Scratch, _) if map.max_entries.is_none() => SCRATCH_SLOTS,
+        (MapRole::Keys(of), _) => match context.manifest.maps.get(of.0 as usize) {
+            Some(map) => entries(context, map)?,
+            None => 1,
+        },
         (MapRole::Script, _) => {
             let asked = context.options.map_sizes.iter().rev().find(|(n, _)| *n == map.name).map(|m| m.1);
             let default = || u32::try_from(context.settings.number("max_map_keys")).unwrap_or(u32::MAX);

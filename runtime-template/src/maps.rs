@@ -5,7 +5,7 @@
 
 use anyhow::{Result, bail};
 use btc_payload::layout::{ValueType, fields_layout};
-use btc_payload::manifest::{Map, MapKind};
+use btc_payload::manifest::{Map, MapKind, key_hash};
 use libbpf_rs::libbpf_sys as bpf;
 use std::cmp::Ordering;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -40,6 +40,33 @@ fn copies(map: &Map, cpus: u32) -> usize {
     if is_per_cpu(map.kind) { cpus as usize } else { 1 }
 }
 
+/// Processes whose user stacks or addresses are keys of a map.
+pub fn user_processes(fd: BorrowedFd<'_>, long: Option<BorrowedFd<'_>>, map: &Map) -> Vec<u32> {
+    let places = user_process_offsets(&map.key, 0);
+    if places.is_empty() {
+        return Vec::new();
+    }
+    let pid = |key: &[u8], at: u32| crate::event::integer(part(key, at as usize, 4), 4, false) as u32;
+    let full = keys(fd, map).into_iter().filter_map(|k| full_key(long, map, k));
+    let mut found: Vec<u32> = full.flat_map(|k| places.iter().map(|&at| pid(&k, at)).collect::<Vec<_>>()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Where process ids of user stacks and addresses lie within a value.
+pub fn user_process_offsets(ty: &ValueType, base: u32) -> Vec<u32> {
+    match ty {
+        ValueType::Stack { user: true, .. } => vec![base + 4],
+        ValueType::UserSymbol => vec![base + 8],
+        ValueType::Tuple(elems) => {
+            let (offsets, _) = fields_layout(elems.iter());
+            elems.iter().zip(offsets).flat_map(|(t, at)| user_process_offsets(t, base + at)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// All keys. Entries that vanish meanwhile are no error.
 fn keys(fd: BorrowedFd<'_>, map: &Map) -> Vec<Vec<u8>> {
     let size = map.key_size() as usize;
@@ -60,6 +87,27 @@ fn keys(fd: BorrowedFd<'_>, map: &Map) -> Vec<Vec<u8>> {
     found
 }
 
+/// The key that a kernel's key stands for; `long` is the map of long keys.
+fn full_key(long: Option<BorrowedFd<'_>>, map: &Map, key: Vec<u8>) -> Option<Vec<u8>> {
+    if !map.hashes_keys() {
+        return Some(key);
+    }
+    let mut full = vec![0u8; map.key.size() as usize];
+    // SAFETY: the key has eight bytes, the value the size of the map's keys.
+    let r = unsafe { bpf::bpf_map_lookup_elem(long?.as_raw_fd(), key.as_ptr().cast(), full.as_mut_ptr().cast()) };
+    (r == 0).then_some(full)
+}
+
+/// Removes the long keys of entries that are gone.
+pub fn forget_keys(fd: BorrowedFd<'_>, long: BorrowedFd<'_>, keys_map: &Map, map: &Map, cpus: u32) {
+    for key in keys(long, keys_map) {
+        if raw_value(fd, map, &key, cpus).is_none() {
+            // SAFETY: the key has eight bytes. One that is gone already is no error.
+            unsafe { bpf::bpf_map_delete_elem(long.as_raw_fd(), key.as_ptr().cast()) };
+        }
+    }
+}
+
 /// The value of a key, all CPUs one after the other.
 fn raw_value(fd: BorrowedFd<'_>, map: &Map, key: &[u8], cpus: u32) -> Option<Vec<u8>> {
     let mut value = vec![0u8; stride(map) * copies(map, cpus)];
@@ -69,16 +117,26 @@ fn raw_value(fd: BorrowedFd<'_>, map: &Map, key: &[u8], cpus: u32) -> Option<Vec
 }
 
 /// Reads all entries, combined and sorted.
-pub fn read(fd: BorrowedFd<'_>, map: &Map, cpus: u32) -> Vec<Entry> {
+pub fn read(fd: BorrowedFd<'_>, long: Option<BorrowedFd<'_>>, map: &Map, cpus: u32) -> Vec<Entry> {
     let mut entries: Vec<Entry> = keys(fd, map)
         .into_iter()
         .filter_map(|key| {
             let raw = raw_value(fd, map, &key, cpus)?;
-            Some(Entry { value: combine(&map.value, &raw, stride(map)), key })
+            Some(Entry { value: combine(&map.value, &raw, stride(map)), key: full_key(long, map, key)? })
         })
         .collect();
     sort(map, &mut entries);
     entries
+}
+
+/// The combined value of one key; all zero when there is none.
+pub fn read_one(fd: BorrowedFd<'_>, map: &Map, key: &[u8], cpus: u32) -> Vec<u8> {
+    let mut whole = if map.hashes_keys() { key_hash(key).to_le_bytes().to_vec() } else { key.to_vec() };
+    whole.resize(map.key_size() as usize, 0);
+    match raw_value(fd, map, &whole, cpus) {
+        Some(raw) => combine(&map.value, &raw, stride(map)),
+        None => vec![0; map.value_size() as usize],
+    }
 }
 
 /// Sums of a per-CPU array of counters.

@@ -5,7 +5,7 @@
 //! burst it sleeps a millisecond instead of waiting, because the kernel wakes
 //! a reader that has caught up for every single record.
 
-use crate::action::Actions;
+use crate::action::{Actions, keeps_user_addresses};
 use crate::attach::Plan;
 use crate::child::Child;
 use crate::maps;
@@ -25,6 +25,9 @@ const BURST: usize = 8;
 const GATHER: i32 = 1;
 /// How often losses are reported while events come.
 const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often new processes are looked for in maps with user addresses.
+const REMEMBER_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Signals that the tracer handles, all of them through a descriptor.
 const SIGNALS: &[(&str, i32)] = &[
@@ -75,7 +78,7 @@ pub struct Tracer<'a> {
     /// What was planned.
     pub plan: &'a Plan,
     /// The ring, when the script sends records.
-    pub ring: Option<Ring>,
+    pub ring: Option<Ring<'a>>,
     /// Signals.
     pub signals: Signals,
     /// The `-c` child.
@@ -87,6 +90,9 @@ pub struct Tracer<'a> {
     lost: Vec<u64>,
     checked: Instant,
     ending: bool,
+    /// Are there maps with user addresses, whose processes must be looked at in time?
+    remembers: bool,
+    remembered: Instant,
 }
 
 impl<'a> Tracer<'a> {
@@ -94,12 +100,13 @@ impl<'a> Tracer<'a> {
     pub fn new(
         actions: Actions<'a>,
         plan: &'a Plan,
-        ring: Option<Ring>,
+        ring: Option<Ring<'a>>,
         signals: Signals,
         child: Option<Child>,
         process: Option<OwnedFd>,
     ) -> Tracer<'a> {
         let lost = vec![0; LOSS_COUNTERS as usize];
+        let remembers = actions.context.manifest.maps.iter().any(keeps_user_addresses);
         Tracer {
             actions,
             plan,
@@ -111,6 +118,8 @@ impl<'a> Tracer<'a> {
             lost,
             checked: Instant::now(),
             ending: false,
+            remembers,
+            remembered: Instant::now(),
         }
     }
 
@@ -132,9 +141,14 @@ impl<'a> Tracer<'a> {
                 self.drain();
                 break;
             }
+            if self.remembers && self.remembered.elapsed() >= REMEMBER_INTERVAL {
+                self.actions.remember_processes();
+                self.remembered = Instant::now();
+            }
             let wait = match (count >= BURST, reader.is_some()) {
                 (true, _) => GATHER,
                 (false, true) => 10,
+                (false, false) if self.remembers => REMEMBER_INTERVAL.as_millis() as i32,
                 (false, false) => -1,
             };
             self.wait(if count >= BURST { -1 } else { ring_fd }, wait);
@@ -179,7 +193,10 @@ impl<'a> Tracer<'a> {
             return;
         }
         match signal {
-            libc::SIGCHLD => self.ending |= self.child.as_mut().is_some_and(|c| c.ended().is_some()),
+            libc::SIGCHLD => {
+                let user = &mut self.actions.renderer.user;
+                self.ending |= self.child.as_mut().is_some_and(|c| c.ended(|pid| user.remember(pid)).is_some());
+            }
             libc::SIGUSR1 => self.print_maps(),
             libc::SIGUSR2 => {}
             libc::SIGHUP if self.actions.context.options.output.is_some() => {

@@ -8,6 +8,7 @@ configuration (a Debian mirror, nothing is installed), boots it once in a virtua
 machine to read the formats of its tracepoints, and writes
 
     data/btf.pack          BTF of the kernel and of the modules in modules.list
+    data/names.pack        which module has a type, function or enumerator
     data/tracepoints.pack  tracepoint formats by category, and system calls
     data/constants.pack    macros of the kernel's, the uapi and C's headers
     data/VERSION           the packages they come from
@@ -32,6 +33,11 @@ import pack
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUITE, ARCH = "trixie", "amd64"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+# Kinds of BTF records, and the bytes per member and otherwise behind their 12.
+FUNC, NAMED_TYPES, ENUMS = 12, {4, 5, 6, 8, 19}, {6: 8, 19: 12}
+BODY = {1: (0, 4), 3: (0, 12), 4: (12, 0), 5: (12, 0), 6: (8, 0), 13: (8, 0), 14: (0, 4), 15: (12, 0),
+        17: (0, 4), 19: (12, 0)}
 
 # Headers of C's library that say what the kernel's do, under other names.
 LIBC_HEADERS = """
@@ -128,11 +134,13 @@ class Modules:
     def __init__(self, root):
         self.traced, self.btf = [], []
         wanted, dropped = module_rules()
-        for path in sorted(glob.glob(root + "/**/*.ko.xz", recursive=True)):
+        found = [(os.path.relpath(os.path.dirname(path), root),
+                  os.path.basename(path)[:-len(".ko.xz")].replace("-", "_"), path)
+                 for path in glob.glob(root + "/**/*.ko.xz", recursive=True)]
+        for directory, name, path in sorted(found):
             with lzma.open(path) as file:
                 sections = dict(elf_sections(file.read()))
-            place = os.path.relpath(path, root)
-            name = os.path.basename(path)[:-len(".ko.xz")].replace("-", "_")
+            place = directory + "/"
             traced = bool(sections.get("_ftrace_events"))
             if traced:
                 self.traced.append(name)
@@ -150,6 +158,45 @@ def module_rules():
 def write_btf(kernel_btf, modules):
     # Modules of one directory share types and strings, so they share groups.
     pack.write(HERE + "/data/btf.pack", [("vmlinux", kernel_btf)] + modules.btf, 512 << 10)
+
+
+def btf_names(data, base_strings):
+    """(class, name) of what module BTF defines: `t`ypes, `f`unctions, `e`numerators."""
+    types, type_len, strings, string_len = struct.unpack_from("<IIII", data, 8)
+    own = data[24 + strings:24 + strings + string_len]
+
+    def string(at):
+        text, at = (base_strings, at) if at < len(base_strings) else (own, at - len(base_strings))
+        return text[at:text.index(b"\0", at)].decode()
+
+    at, end = 24 + types, 24 + types + type_len
+    while at < end:
+        name, info, _ = struct.unpack_from("<III", data, at)
+        kind, count = info >> 24 & 31, info & 0xFFFF
+        if kind == FUNC:
+            yield "f", string(name)
+        elif name and kind in NAMED_TYPES:
+            yield "t", string(name)
+        if kind in ENUMS:
+            for i in range(count):
+                yield "e", string(struct.unpack_from("<I", data, at + 12 + ENUMS[kind] * i)[0])
+        per_member, fixed = BODY.get(kind, (0, 0))
+        at += 12 + per_member * count + fixed
+
+
+def write_names(kernel_btf, modules):
+    """One entry per class and first letter; the first module that has a name counts."""
+    strings, string_len = struct.unpack_from("<II", kernel_btf, 16)
+    base = kernel_btf[24 + strings:24 + strings + string_len]
+    owners = {}
+    for module, data in modules.btf:
+        for key in btf_names(data, base):
+            owners.setdefault(key, module)
+    entries = {}
+    for kind, name in sorted(owners):
+        entries.setdefault(f"{kind}/{name[0]}", []).append(f"{name}\t{owners[kind, name]}\n")
+    pack.write(HERE + "/data/names.pack",
+               [(key, "".join(lines).encode()) for key, lines in entries.items()], 128 << 10)
 
 
 def boot(work, release, unpacked, traced, vm):
@@ -300,6 +347,7 @@ def main():
     with open(f"{unpacked}/usr/src/{headers}/vmlinux", "rb") as stub:
         kernel_btf = dict(elf_sections(stub.read()))[".BTF"]
     write_btf(kernel_btf, modules)
+    write_names(kernel_btf, modules)
 
     kernel = kernel_constants(unpacked, release)
     user = list(user_constants(unpacked))

@@ -5,6 +5,8 @@
 //! distances are 16 bits; `gotol` came only with kernel 6.6, so a function in
 //! which one does not suffice is refused.
 
+use std::collections::HashMap;
+
 use cranelift_codegen::ir::StackSlot;
 use regalloc2::{Allocation, Edit, Inst, InstOrEdit, Output};
 
@@ -351,6 +353,10 @@ fn layout(mut bodies: Vec<Body>, stack: u32) -> Result<Code, Error> {
     }
     // A line whose block came out empty must not stand behind the end.
     code.lines.retain(|line| line.insn < code.insns.len());
+    // The kernel wants a line for the first instruction.
+    if let Some(first) = code.lines.first_mut() {
+        first.insn = 0;
+    }
     for (insn, target) in jumps {
         let distance = start[target] as i64 - insn as i64 - 1;
         code.insns[insn].off = i16::try_from(distance)
@@ -371,9 +377,20 @@ fn push_line(lines: &mut Vec<Line>, current: &mut u32, insn: usize, srcloc: u32)
     }
 }
 
-/// Makes every jump to a block that only jumps go to the final target.
+/// Makes every jump to a block that only jumps go to the final target, and every
+/// jump to a block that returns go to the first that returns in the same way.
 fn thread_jumps(bodies: &mut [Body]) {
-    let finals: Vec<usize> = (0..bodies.len()).map(|block| final_target(bodies, block)).collect();
+    let mut returns: HashMap<Vec<Insn>, usize> = HashMap::new();
+    let finals: Vec<usize> = (0..bodies.len())
+        .map(|block| {
+            let target = final_target(bodies, block);
+            let body = &bodies[target];
+            match body.end {
+                End::Exit if body.relocs.is_empty() => *returns.entry(body.insns.clone()).or_insert(target),
+                _ => target,
+            }
+        })
+        .collect();
     for body in bodies {
         body.end = match body.end {
             End::Exit => End::Exit,

@@ -30,7 +30,7 @@ use std::fmt;
 
 use cranelift_codegen::ir::StackSlot;
 
-use crate::clif::{Func, Module, SymbolId};
+use crate::clif::{Func, FuncId, Module, Symbol, SymbolId};
 use crate::opt::InternalError;
 
 pub use frame::STACK_LIMIT;
@@ -44,7 +44,8 @@ pub struct Code {
     pub insns: Vec<Insn>,
     /// Which instructions refer to symbols, in order.
     pub relocs: Vec<Reloc>,
-    /// Where code of another source location starts, in order.
+    /// Where code of another source location starts, in order. Unless empty it
+    /// starts with the first instruction.
     pub lines: Vec<Line>,
     /// Bytes of stack in use.
     pub stack: u32,
@@ -148,6 +149,28 @@ pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
     let frame = frame::Frame::new(&ir, &func.slot_names, used, output.num_spillslots);
     let frame = frame.map_err(|error| error.in_function(&func.name))?;
     emit::emit(&code, &output, &frame, &module.symbols).map_err(|error| error.in_function(&func.name))
+}
+
+/// The stack of the deepest chain of calls that starts at `func`, which may be at
+/// most [`STACK_LIMIT`]. `codes` has an entry for each function of the module.
+///
+/// The kernel rounds every frame up to 32 bytes, at least one such unit
+/// (`check_max_stack_depth` in `kernel/bpf/verifier.c`); it refuses recursion.
+pub fn stack_depth(module: &Module, codes: &[Code], func: FuncId) -> u32 {
+    depth_below(module, codes, func, codes.len())
+}
+
+fn depth_below(module: &Module, codes: &[Code], func: FuncId, levels: usize) -> u32 {
+    let code = &codes[func.0 as usize];
+    let callees = code.relocs.iter().filter_map(|reloc| match module.symbols.get(reloc.symbol) {
+        Some(Symbol::Subprog(callee)) => Some(callee),
+        _ => None,
+    });
+    let below = callees.map(|callee| match levels {
+        0 => 0,
+        _ => depth_below(module, codes, callee, levels - 1),
+    });
+    code.stack.max(1).next_multiple_of(32) + below.max().unwrap_or(0)
 }
 
 impl Error {

@@ -15,17 +15,34 @@ use super::insn::{self, ALU_OPS, AluOp, Insn, JmpOp, class};
 /// How to name the numbers of symbols.
 type Namer<'a> = dyn Fn(Symbol) -> Option<String> + 'a;
 
+/// What to print where the code of a source location starts.
+type Source<'a> = dyn Fn(u32) -> Option<String> + 'a;
+
 /// A function's code, ready to print.
 pub struct Listing<'a> {
     code: &'a Code,
     module: &'a Module,
     name: &'a Namer<'a>,
+    source: Option<&'a Source<'a>>,
 }
 
 impl<'a> Listing<'a> {
     /// Prints `code`; `name` may give a symbol a better name than its number.
     pub fn new(code: &'a Code, module: &'a Module, name: &'a Namer<'a>) -> Self {
-        Listing { code, module, name }
+        Listing { code, module, name, source: None }
+    }
+
+    /// Also prints what `source` makes of each source location, as a comment.
+    #[must_use]
+    pub fn with_source(mut self, source: &'a Source<'a>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The comment before instruction `at`.
+    fn source_at(&self, at: usize) -> Option<String> {
+        let line = self.code.lines.iter().find(|line| line.insn == at)?;
+        self.source.and_then(|source| source(line.srcloc))
     }
 
     fn symbol(&self, id: SymbolId) -> String {
@@ -52,6 +69,9 @@ impl fmt::Display for Listing<'_> {
         while at < insns.len() {
             if let Some(label) = labels.get(&(at as i64)) {
                 writeln!(f, "L{label}:")?;
+            }
+            if let Some(text) = self.source_at(at) {
+                writeln!(f, "; {text}")?;
             }
             let symbol = relocs.get(&at).map(|&id| self.symbol(id));
             let second = insns.get(at + 1).copied();

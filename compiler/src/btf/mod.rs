@@ -7,7 +7,6 @@
 pub mod core;
 pub mod encode;
 mod ext;
-pub mod index;
 mod local;
 mod pack;
 pub mod raw;

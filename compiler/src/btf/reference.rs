@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use memchr::memmem;
 
 use super::pack::Pack;
 use super::tracepoint::{self, TracepointFormat};
 
 static BTF: &[u8] = include_bytes!("../../../stdlib/reference/data/btf.pack");
+static NAMES: &[u8] = include_bytes!("../../../stdlib/reference/data/names.pack");
 static TRACEPOINTS: &[u8] = include_bytes!("../../../stdlib/reference/data/tracepoints.pack");
 static CONSTANTS: &[u8] = include_bytes!("../../../stdlib/reference/data/constants.pack");
 
@@ -27,12 +29,34 @@ const HEADERS: &str = "/headers";
 /// The BTF of the reference kernel.
 pub struct ReferenceBtf {
     pack: Pack,
+    names: Pack,
+}
+
+/// What a name can name, in the tables of modules' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameClass {
+    /// Struct, union, enum or typedef.
+    Type,
+    /// Function.
+    Function,
+    /// Value of an enum.
+    Enumerator,
+}
+
+impl NameClass {
+    fn prefix(self) -> char {
+        match self {
+            NameClass::Type => 't',
+            NameClass::Function => 'f',
+            NameClass::Enumerator => 'e',
+        }
+    }
 }
 
 impl ReferenceBtf {
-    /// Opens it; reads the list of modules only.
+    /// Opens it; reads the tables of contents only.
     pub fn open() -> Result<Self> {
-        Ok(ReferenceBtf { pack: Pack::open(BTF)? })
+        Ok(ReferenceBtf { pack: Pack::open(BTF)?, names: Pack::open(NAMES)? })
     }
 
     /// The BTF of the kernel itself (`vmlinux`) or of a module.
@@ -46,6 +70,23 @@ impl ReferenceBtf {
         let mut names = self.pack.names();
         names.retain(|&name| name != "vmlinux");
         names
+    }
+
+    /// The first module that defines a name, found without reading modules.
+    pub fn module_with(&self, class: NameClass, name: &str) -> Option<String> {
+        let text = self.names_like(class, name);
+        let line = lines_of(&text, name).next()?;
+        line.split('\t').nth(1).map(str::to_owned)
+    }
+
+    /// Lines (name, tab, module) of modules' names with the same first letter.
+    pub fn names_like(&self, class: NameClass, name: &str) -> String {
+        let Some(first) = name.get(..1) else {
+            return String::new();
+        };
+        let entry = format!("{}/{first}", class.prefix());
+        let text = self.names.text(&entry);
+        text.ok().flatten().unwrap_or_default()
     }
 }
 
@@ -92,6 +133,9 @@ pub struct Reference {
     constants: Pack,
     /// Texts of categories read so far.
     categories: RefCell<BTreeMap<String, Rc<str>>>,
+    /// Constants by first letter, as far as read: where headers are included,
+    /// every word of a script is looked up.
+    letters: RefCell<BTreeMap<String, Rc<str>>>,
     headers: OnceCell<Vec<Rc<str>>>,
 }
 
@@ -102,6 +146,7 @@ impl Reference {
             tracepoints: Pack::open(TRACEPOINTS)?,
             constants: Pack::open(CONSTANTS)?,
             categories: RefCell::default(),
+            letters: RefCell::default(),
             headers: OnceCell::new(),
         })
     }
@@ -159,15 +204,27 @@ impl Reference {
         text.lines().filter_map(parse_syscall).collect()
     }
 
-    /// The values that headers give a macro, the kernel's own first; almost
+    /// All constants with the same first letter as `name`.
+    fn letter(&self, name: &str) -> Rc<str> {
+        let Some(first) = name.get(..1) else {
+            return Rc::from("");
+        };
+        if let Some(text) = self.letters.borrow().get(first) {
+            return text.clone();
+        }
+        let text = self.constants.text(first).ok().flatten();
+        let text: Rc<str> = text.unwrap_or_default().into();
+        let mut known = self.letters.borrow_mut();
+        known.insert(first.to_owned(), text.clone());
+        text
+    }
+
+    /// The values that headers give a name, the kernel's own first; almost
     /// always there is one.
     pub fn constants(&self, name: &str) -> Vec<Constant> {
-        let Some(first) = name.get(..1) else {
-            return Vec::new();
-        };
-        let text = self.constants.text(first).ok().flatten();
-        let text = text.unwrap_or_default();
-        lines_of(&text, name).filter_map(|line| self.parse_constant(line)).collect()
+        let text = self.letter(name);
+        let lines = lines_of(&text, name);
+        lines.filter_map(|line| self.parse_constant(line)).collect()
     }
 
     /// The kernel's value of a macro, or what other headers have.
@@ -184,7 +241,7 @@ impl Reference {
 
     /// The macro whose name is nearest to a misspelt one.
     pub fn similar_constant(&self, name: &str) -> Option<String> {
-        let text = self.constants.text(name.get(..1)?).ok()??;
+        let text = self.letter(name);
         let names = text.lines().filter_map(|line| line.split('\t').next());
         crate::ctypes::nearest(name, names).map(str::to_owned)
     }
@@ -230,14 +287,15 @@ fn events(text: &str) -> impl Iterator<Item = (&str, Option<&str>, &str)> {
 }
 
 /// Lines of a sorted table that begin with `name` and a tab.
-fn lines_of<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    fn key(line: &str) -> &str {
-        line.split('\t').next().unwrap_or("")
-    }
-    let lines: Vec<&str> = text.lines().collect();
-    let start = lines.partition_point(|line| key(line) < name);
-    let same = move |line: &&str| key(line) == name;
-    lines.into_iter().skip(start).take_while(same)
+fn lines_of<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let key = format!("\n{name}\t");
+    let start = if text.starts_with(&key[1..]) {
+        Some(0)
+    } else {
+        memmem::find(text.as_bytes(), key.as_bytes()).map(|at| at + 1)
+    };
+    let lines = text[start.unwrap_or(text.len())..].lines();
+    lines.take_while(move |line| line.starts_with(&key[1..]))
 }
 
 fn parse_syscall(line: &str) -> Option<Syscall> {

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
 
 use super::raw::{self, Btf};
-use super::reference::ReferenceBtf;
+use super::reference::{NameClass, ReferenceBtf};
 
 /// The directory in which a running kernel shows its BTF.
 const RUNNING: &str = "/sys/kernel/btf";
@@ -55,6 +55,8 @@ impl Blob {
 struct Kernel {
     base: Rc<Btf>,
     modules: Vec<Blob>,
+    /// Tells which module has a name, where that is known without reading them.
+    index: Option<Rc<ReferenceBtf>>,
 }
 
 /// The kernels whose types a compilation can name, in order of precedence.
@@ -84,7 +86,7 @@ impl BtfSources {
         let base = Rc::new(Btf::new(reference.read("vmlinux")?, None)?);
         let modules =
             reference.modules().into_iter().map(|name| Blob::new(name, Origin::Reference(reference.clone()))).collect();
-        Ok(BtfSources { kernels: vec![Kernel { base, modules }] })
+        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: Some(reference) }] })
     }
 
     /// The kernel this process runs on.
@@ -103,7 +105,7 @@ impl BtfSources {
             }
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(BtfSources { kernels: vec![Kernel { base, modules }] })
+        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: None }] })
     }
 
     /// The files of `--btf`, in the order given: each is a kernel, or, if it is
@@ -128,7 +130,7 @@ impl BtfSources {
             let name = stem.split('.').next().unwrap_or("").replace('-', "_");
             kernel.modules.push(Blob::new(&name, Origin::Bytes(bytes)));
         } else {
-            self.kernels.push(Kernel { base: Rc::new(Btf::new(bytes, None)?), modules: Vec::new() });
+            self.kernels.push(Kernel { base: Rc::new(Btf::new(bytes, None)?), modules: Vec::new(), index: None });
         }
         Ok(())
     }
@@ -139,6 +141,7 @@ impl BtfSources {
             kernels: vec![Kernel {
                 base: Rc::new(Btf::new(base, None)?),
                 modules: modules.into_iter().map(|(name, bytes)| Blob::new(name, Origin::Bytes(bytes))).collect(),
+                index: None,
             }],
         })
     }
@@ -156,6 +159,33 @@ impl BtfSources {
     /// All modules, read one by one as the iterator advances.
     pub fn modules(&self) -> impl Iterator<Item = Found> + '_ {
         self.kernels.iter().flat_map(|k| k.modules.iter().filter_map(|blob| load(k, blob)))
+    }
+
+    /// All blobs that can define a name: the kernels themselves, then modules,
+    /// read one by one as the iterator advances.
+    pub fn candidates<'a>(&'a self, class: NameClass, name: &'a str) -> impl Iterator<Item = Found> + 'a {
+        let modules = self.kernels.iter().flat_map(move |k| {
+            let owner = k.index.as_ref().map(|i| i.module_with(class, name));
+            let is_candidate = move |blob: &&Blob| match &owner {
+                None => true,
+                Some(owner) => owner.as_deref() == Some(&blob.name),
+            };
+            let candidates = k.modules.iter().filter(is_candidate);
+            candidates.filter_map(|blob| load(k, blob))
+        });
+        self.bases().chain(modules)
+    }
+
+    /// Names that begin like this one, of everything that is cheap to list: to
+    /// suggest what may have been meant.
+    pub fn similar(&self, class: NameClass, kinds: u32, name: &str) -> Option<String> {
+        self.kernels.iter().find_map(|k| {
+            let of_base = k.base.named(kinds).map(|(name, _)| name);
+            let listed = k.index.as_ref().map(|i| i.names_like(class, name));
+            let listed = listed.unwrap_or_default();
+            let of_modules = listed.lines().filter_map(|line| line.split('\t').next());
+            crate::ctypes::nearest(name, of_base.chain(of_modules)).map(str::to_owned)
+        })
     }
 
     /// The modules of this name.

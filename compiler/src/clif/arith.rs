@@ -144,18 +144,28 @@ impl FuncBuilder<'_> {
     }
 
     /// The number of the highest bit set in `a`; zero for zero.
+    ///
+    /// Without comparisons: each of six would double the ways that the verifier
+    /// has to follow. It knows that the result is below 64.
     pub fn ilog2(&mut self, a: Value) -> Value {
         let (mut rest, mut log) = (a, self.iconst(0));
-        for shift in [32_u32, 16, 8, 4, 2, 1] {
-            let limit = self.iconst((1 << shift) - 1);
-            let above = self.compare(Cmp::Ugt, rest, limit);
-            let above = self.bool_value(above);
+        for shift in [32_u32, 16, 8, 4, 2] {
+            let above = self.shift_const(rest, shift);
+            // The sign of `-above` is set if anything is there.
+            let negative = self.neg(above);
+            let any = self.shift_const(negative, 63);
             let amount = self.iconst(i64::from(shift.ilog2()));
-            let step = self.shl(above, amount);
+            let step = self.shl(any, amount);
             rest = self.ushr(rest, step);
             log = self.or(log, step);
         }
-        log
+        let last = self.shift_const(rest, 1);
+        self.or(log, last)
+    }
+
+    fn shift_const(&mut self, a: Value, amount: u32) -> Value {
+        let amount = self.iconst(i64::from(amount));
+        self.ushr(a, amount)
     }
 
     /// Compares two values.

@@ -15,7 +15,7 @@ pub(crate) enum Stage {
 }
 
 /// What the builder emits.
-const EMITTED: &[Opcode] = &[
+pub(crate) const EMITTED: &[Opcode] = &[
     Opcode::Iconst,
     Opcode::SymbolValue,
     Opcode::StackAddr,

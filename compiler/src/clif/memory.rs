@@ -79,12 +79,22 @@ impl FuncBuilder<'_> {
     /// The element at a variable number of bytes from `ptr`. The verifier must
     /// know bounds for `bytes`; on the stack it must also know the alignment.
     pub fn index(&mut self, ptr: Ptr, bytes: Value) -> Ptr {
-        assert_ne!(ptr.mem, Mem::Ctx, "the verifier refuses variable context offsets");
-        Ptr { base: self.inner.ins().iadd(ptr.base, bytes.0), ..ptr }
+        // An access that is guarded by a check of its bounds must not move.
+        let mem = match ptr.mem {
+            Mem::Rodata | Mem::Bpf => Mem::Bpf,
+            Mem::Btf => Mem::Btf,
+            Mem::Ctx => panic!("the verifier refuses variable context offsets"),
+        };
+        let base = self.inner.ins().iadd(ptr.base, bytes.0);
+        Ptr { base, mem, ..ptr }
     }
 
     /// The field whose offset is `symbol` (a `Core` or `Ctx` symbol): selection
     /// folds it into the access as long as no further offset is added.
+    ///
+    /// If the field may be missing on the target, the access stands behind a
+    /// test of its existence; then pass the address of `ptr` through
+    /// [`barrier`](Self::barrier) there, or the sum may move above the test.
     pub fn field(&mut self, ptr: Ptr, symbol: Symbol) -> Ptr {
         let base = self.address(ptr);
         let offset = self.symbol(symbol);
@@ -149,6 +159,10 @@ impl FuncBuilder<'_> {
     }
 
     /// Changes memory atomically and gives the old value. Needs kernel 5.12.
+    ///
+    /// For map values, not for the stack: the verifiers of 6.12 to 6.18 lose
+    /// track of what such an access reads from the stack, and drop code that
+    /// does run.
     pub fn atomic_fetch(&mut self, op: Atomic, ptr: Ptr, width: Width, value: Value) -> Value {
         let old = self.atomic_rmw(op, ptr, width, value);
         self.widen(old, width)

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::store::MAX_CHAIN;
 use super::{CKind, CType, CTypeId, Composite, FieldPath, Member, Origin, Signature, TypeStore, builtin, suggest};
 use crate::btf::Kind;
+use crate::btf::reference::NameClass;
 use crate::btf::source::Found;
 
 /// The name spaces that C's tags divide into.
@@ -44,6 +45,10 @@ impl TagKind {
         }
     }
 }
+
+/// Members looked at in one search; no struct has as many. Only damaged BTF, in
+/// which an anonymous struct contains itself, comes to the end of it.
+const MAX_MEMBERS: usize = 1 << 20;
 
 /// Kinds that a type name can have.
 const TYPE_NAMES: u32 =
@@ -122,10 +127,10 @@ impl TypeStore {
     /// The enumeration that has a value of this name, and the value.
     pub fn find_enumerator(&self, name: &str) -> Option<(CTypeId, i64)> {
         self.script_enumerator(name).or_else(|| {
-            let sources = &self.inner.sources;
-            let (found, (id, i)) = sources
-                .bases()
-                .chain(sources.modules())
+            let (found, (id, i)) = self
+                .inner
+                .sources
+                .candidates(NameClass::Enumerator, name)
                 .find_map(|found| found.btf.enumerator(name).map(|hit| (found.clone(), hit)))?;
             let id = self.kernel_id(&found, id);
             match &self.get(id).kind {
@@ -147,7 +152,7 @@ impl TypeStore {
         let (found, id) = match module {
             Some("vmlinux") => sources.bases().find_map(hit),
             Some(module) => sources.module(module).find_map(hit),
-            None => sources.bases().chain(sources.modules()).find_map(hit),
+            None => sources.candidates(NameClass::Function, name).find_map(hit),
         }?;
         Some(KernelFunction { name: name.into(), ty: self.kernel_id(&found, id), module: found.module })
     }
@@ -166,11 +171,17 @@ impl TypeStore {
     }
 
     fn find_kernel(&self, name: &str, kinds: u32) -> Option<CTypeId> {
-        let sources = &self.inner.sources;
-        sources.bases().chain(sources.modules()).find_map(|found| {
+        let key = (name.to_owned(), kinds);
+        if let Some(&known) = self.inner.found.borrow().get(&key) {
+            return known;
+        }
+        let mut candidates = self.inner.sources.candidates(NameClass::Type, name);
+        let id = candidates.find_map(|found| {
             let id = found.btf.ids_by_name(name, kinds).next()?;
             Some(self.kernel_id(&found, id))
-        })
+        });
+        self.inner.found.borrow_mut().insert(key, id);
+        id
     }
 
     /// The type behind typedefs; a forward declaration becomes the definition
@@ -244,72 +255,91 @@ impl TypeStore {
     /// Alignment in bytes, at least 1. BTF does not record it: that of a
     /// kernel's struct is the largest of its members'.
     pub fn align_of(&self, id: CTypeId) -> u32 {
-        self.align_at(id, 0)
-    }
-
-    fn align_at(&self, id: CTypeId, depth: usize) -> u32 {
-        let ty = self.resolved(id);
-        match &ty.kind {
+        let id = self.resolve(id);
+        if let Some(&known) = self.inner.aligns.borrow().get(&id) {
+            return known;
+        }
+        // Entered first, so that a cycle in damaged BTF ends here. Types that are
+        // not finished yet may still be completed by the script, and are not kept.
+        self.inner.aligns.borrow_mut().insert(id, 1);
+        let ty = self.get(id);
+        let align = match &ty.kind {
             CKind::Int(int) => int.size.clamp(1, 16),
             CKind::Float { size, .. } => (*size).clamp(1, 16),
             CKind::Pointer(_) => 8,
             CKind::Enum(e) => e.size.max(1),
-            CKind::Array { elem, .. } if depth < MAX_CHAIN => self.align_at(*elem, depth + 1),
-            CKind::Composite(c) if depth < MAX_CHAIN => {
-                c.members.iter().map(|m| self.align_at(m.ty, depth + 1)).max().unwrap_or(1)
-            }
+            CKind::Array { elem, .. } => self.align_of(*elem),
+            CKind::Composite(c) => c.members.iter().map(|m| self.align_of(m.ty)).max().unwrap_or(1),
             _ => 1,
+        };
+        if matches!(ty.kind, CKind::Forward { .. }) {
+            self.inner.aligns.borrow_mut().remove(&id);
+        } else {
+            self.inner.aligns.borrow_mut().insert(id, align);
         }
+        align
     }
 
     /// A member by name, looked up through anonymous structs and unions.
     pub fn field(&self, id: CTypeId, name: &str) -> Option<FieldPath> {
-        self.field_at(id, name, 0)
-    }
-
-    fn field_at(&self, id: CTypeId, name: &str, depth: usize) -> Option<FieldPath> {
-        let ty = self.resolved(id);
-        let CKind::Composite(composite) = &ty.kind else {
-            return None;
-        };
-        let named = |m: &&Member| m.name.as_deref() == Some(name);
-        if let Some(i) = composite.members.iter().position(|m| named(&m)) {
-            let member = &composite.members[i];
-            return Some(FieldPath {
-                indices: vec![i as u32],
-                ty: member.ty,
-                bit_offset: member.bit_offset,
-                bit_width: member.bit_width,
-            });
-        }
-        if depth >= MAX_CHAIN {
-            return None;
-        }
-        composite.members.iter().enumerate().filter(|(_, m)| m.name.is_none()).find_map(|(i, m)| {
-            let mut path = self.field_at(m.ty, name, depth + 1)?;
-            path.indices.insert(0, i as u32);
-            path.bit_offset += m.bit_offset;
-            Some(path)
-        })
+        let mut found = None;
+        self.visit_members(id, &mut |path, bit_offset, member| {
+            let hit = member.name.as_deref() == Some(name);
+            if hit {
+                found =
+                    Some(FieldPath { indices: path.to_vec(), ty: member.ty, bit_offset, bit_width: member.bit_width });
+            }
+            hit
+        });
+        found
     }
 
     /// Names of all members, those of anonymous members included.
     pub fn field_names(&self, id: CTypeId) -> Vec<Rc<str>> {
         let mut names = Vec::new();
-        self.collect_fields(id, 0, &mut names);
+        self.visit_members(id, &mut |_, _, member| {
+            names.extend(member.name.clone());
+            false
+        });
         names
     }
 
-    fn collect_fields(&self, id: CTypeId, depth: usize, names: &mut Vec<Rc<str>>) {
-        if let CKind::Composite(composite) = &self.resolved(id).kind {
-            for member in &composite.members {
-                match &member.name {
-                    Some(name) => names.push(name.clone()),
-                    None if depth < MAX_CHAIN => self.collect_fields(member.ty, depth + 1, names),
-                    None => {}
-                }
+    /// Calls `visit` with indices, bit offset and member, for all members in order,
+    /// those of anonymous members in their place, until it returns true.
+    fn visit_members(&self, id: CTypeId, visit: &mut dyn FnMut(&[u32], u32, &Member) -> bool) {
+        let mut budget = MAX_MEMBERS;
+        self.visit_at(id, &mut Vec::new(), 0, &mut budget, visit);
+    }
+
+    fn visit_at(
+        &self,
+        id: CTypeId,
+        path: &mut Vec<u32>,
+        bit_offset: u32,
+        budget: &mut usize,
+        visit: &mut dyn FnMut(&[u32], u32, &Member) -> bool,
+    ) -> bool {
+        let ty = self.resolved(id);
+        let CKind::Composite(composite) = &ty.kind else {
+            return false;
+        };
+        for (i, member) in composite.members.iter().enumerate() {
+            *budget = budget.saturating_sub(1);
+            if *budget == 0 || path.len() >= MAX_CHAIN {
+                return true;
+            }
+            let bit_offset = bit_offset.wrapping_add(member.bit_offset);
+            path.push(i as u32);
+            let done = match &member.name {
+                Some(_) => visit(path, bit_offset, member),
+                None => self.visit_at(member.ty, path, bit_offset, budget, visit),
+            };
+            path.pop();
+            if done {
+                return true;
             }
         }
+        false
     }
 
     /// The member of `id` whose name is nearest to a misspelt one.
@@ -323,12 +353,13 @@ impl TypeStore {
         let own = self.script_names();
         let builtin = builtin::TYPEDEFS.iter().map(|row| row.0);
         let near = suggest::nearest(name, own.iter().map(|n| &**n).chain(builtin));
-        near.map(str::to_owned).or_else(|| self.similar_kernel(name, TYPE_NAMES))
+        near.map(str::to_owned).or_else(|| self.inner.sources.similar(NameClass::Type, TYPE_NAMES, name))
     }
 
     /// The kernel function whose name is nearest to a misspelt one.
     pub fn similar_func(&self, name: &str) -> Option<String> {
-        self.similar_kernel(name, Kind::Func.bit())
+        let kinds = Kind::Func.bit();
+        self.inner.sources.similar(NameClass::Function, kinds, name)
     }
 
     /// The enumerator of the script nearest to a misspelt name. The kernel's
@@ -336,14 +367,6 @@ impl TypeStore {
     pub fn similar_enumerator(&self, name: &str) -> Option<String> {
         let own = self.script_enumerators();
         suggest::nearest(name, own.iter().map(|n| &**n)).map(str::to_owned)
-    }
-
-    fn similar_kernel(&self, name: &str, kinds: u32) -> Option<String> {
-        let sources = &self.inner.sources;
-        sources.bases().chain(sources.modules()).find_map(|found| {
-            let names = found.btf.named(kinds).map(|(name, _)| name);
-            suggest::nearest(name, names).map(str::to_owned)
-        })
     }
 
     /// Names of kernel functions that satisfy a condition, with their modules,

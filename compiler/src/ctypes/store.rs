@@ -39,6 +39,10 @@ pub(super) struct Inner {
     /// Built-in typedefs that were used.
     pub(super) typedefs: RefCell<HashMap<&'static str, CTypeId>>,
     pub(super) sources: BtfSources,
+    /// Kernel types by name and set of kinds, as far as they were asked for.
+    pub(super) found: RefCell<HashMap<(String, u32), Option<CTypeId>>>,
+    /// Alignments computed so far.
+    pub(super) aligns: RefCell<HashMap<CTypeId, u32>>,
     /// Blobs in the order in which they were first used.
     blobs: RefCell<Vec<Found>>,
     decoded: RefCell<HashMap<CTypeId, Rc<CType>>>,
@@ -54,6 +58,8 @@ impl Inner {
             derived: RefCell::default(),
             typedefs: RefCell::default(),
             sources,
+            found: RefCell::default(),
+            aligns: RefCell::default(),
             blobs: RefCell::default(),
             decoded: RefCell::default(),
             decodes: Cell::new(0),

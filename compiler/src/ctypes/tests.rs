@@ -160,3 +160,39 @@ fn damaged_btf_is_an_error_or_harmless() {
         }
     }
 }
+
+#[test]
+fn files_are_kernels_or_modules_of_the_kernel_before() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    };
+    let (base, split) = (write("vmlinux", KERNEL), write("my-module.btf", MODULE));
+    let store = TypeStore::new(BtfSources::files(&[&base, &split]).expect("both"));
+    let open = store.find_func("device_open", None).expect("device_open");
+    assert_eq!(open.module.as_deref(), Some("my_module"));
+    assert!(store.find_func("device_open", Some("my_module")).is_some());
+    assert!(BtfSources::files(&[&split]).is_err(), "a module without its kernel");
+    assert!(BtfSources::files(&[write("text", b"not BTF")]).is_err());
+    assert!(BtfSources::files(&[dir.path().join("missing")]).is_err());
+}
+
+#[test]
+fn types_that_contain_themselves_end() {
+    // The anonymous union of struct task, with its first member made the union itself.
+    let mut bytes = KERNEL.to_vec();
+    let word = |at: usize| u32::from_le_bytes(KERNEL[at..at + 4].try_into().expect("4 bytes"));
+    let is_union = |at: &usize| word(*at) == 0 && word(at + 4) == 5 << 24 | 2 && word(at + 8) == 8;
+    let at = (24..KERNEL.len() - 12).step_by(4).find(is_union).expect("the union");
+    for member in [0, 1] {
+        bytes[at + 12 + 12 * member..][..4].copy_from_slice(&[0; 4]);
+        bytes[at + 16 + 12 * member..][..4].copy_from_slice(&23u32.to_le_bytes());
+    }
+    let store = TypeStore::new(BtfSources::from_bytes(bytes, vec![]).expect("the fixture"));
+    let task = store.find_struct("task").expect("struct task");
+    assert!(store.field(task, "gid").is_none());
+    assert!(store.field_names(task).len() < 20);
+    assert_eq!(store.align_of(task), 8);
+}

@@ -21,6 +21,7 @@ use crate::syntax::parse::on_deep_stack;
 use crate::target::X86_64;
 use anyhow::Context;
 use btc_payload::header;
+use btc_payload::probe::AttachPoint;
 use object::Compiled;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -111,24 +112,61 @@ impl From<anyhow::Error> for Failure {
 }
 
 /// Everything a compilation made.
-pub struct Compilation {
+pub struct Compilation<T = Vec<u8>> {
     /// The texts that were read, for rendering messages.
     pub sources: SourceMap,
     /// The messages.
     pub diagnostics: Diagnostics,
     /// What was asked for.
-    pub output: Result<Vec<u8>, Failure>,
+    pub output: Result<T, Failure>,
 }
 
 /// Compiles a script up to the form asked for.
 pub fn compile(request: &Request, emit: Emit) -> Compilation {
+    collect(|sources, diagnostics| run(request, emit, sources, diagnostics))
+}
+
+/// The attach points that a script names, in its order.
+pub fn attach_points(request: &Request) -> Compilation<Vec<AttachPoint>> {
+    collect(|sources, diagnostics| {
+        let front = Front::new(request, sources, diagnostics)?;
+        let program = front.program(request, diagnostics)?;
+        Ok(program.probes.into_iter().map(|p| p.attach).collect())
+    })
+}
+
+fn collect<T: Send>(
+    work: impl FnOnce(&mut SourceMap, &mut Diagnostics) -> Result<T, Failure> + Send,
+) -> Compilation<T> {
     // The trees of generated scripts are deep, and every stage recurses.
     on_deep_stack(|| {
         let mut sources = SourceMap::default();
         let mut diagnostics = Diagnostics::default();
-        let output = run(request, emit, &mut sources, &mut diagnostics);
+        let output = work(&mut sources, &mut diagnostics);
         Compilation { sources, diagnostics, output }
     })
+}
+
+/// A script as read, with what its names refer to.
+struct Front {
+    reference: Rc<Reference>,
+    types: TypeStore,
+    tree: source::Tree,
+}
+
+impl Front {
+    fn new(request: &Request, sources: &mut SourceMap, diagnostics: &mut Diagnostics) -> Result<Self, Failure> {
+        let script = sources.add(request.name.clone(), request.path.as_deref(), request.text.clone());
+        let reference = Rc::new(Reference::load().context("the bundled reference cannot be read")?);
+        let types = TypeStore::new(kernel_types(&request.btf)?);
+        let tree = source::read(request, &types, &reference, sources, script, diagnostics)?;
+        Ok(Front { reference, types, tree })
+    }
+
+    fn program(&self, request: &Request, diagnostics: &mut Diagnostics) -> Result<Program, Failure> {
+        let facts = facts::ReferenceFacts::new(&self.reference, &self.types);
+        analyse(request, &self.tree.expanded, &self.types, &facts, diagnostics)
+    }
 }
 
 fn run(
@@ -137,20 +175,17 @@ fn run(
     sources: &mut SourceMap,
     diagnostics: &mut Diagnostics,
 ) -> Result<Vec<u8>, Failure> {
-    let script = sources.add(request.name.clone(), request.path.as_deref(), request.text.clone());
-    let reference = Rc::new(Reference::load().context("the bundled reference cannot be read")?);
-    let types = TypeStore::new(kernel_types(&request.btf)?);
-    let tree = source::read(request, &types, &reference, sources, script, diagnostics)?;
+    let front = Front::new(request, sources, diagnostics)?;
     if emit == Emit::Ast {
-        return Ok(crate::syntax::print::dump(&tree.written, sources).into_bytes());
+        return Ok(crate::syntax::print::dump(&front.tree.written, sources).into_bytes());
     }
-    let facts = facts::ReferenceFacts::new(&reference, &types);
-    let program = analyse(request, &tree.expanded, &types, &facts, diagnostics)?;
+    let program = front.program(request, diagnostics)?;
+    let types = &front.types;
     if emit == Emit::Hir {
-        return Ok(format!("{program:#?}\n").into_bytes());
+        return Ok(crate::hir::print::dump(&program, types).into_bytes());
     }
     let mut lowered =
-        crate::lower::lower(&program, &types, sources, &X86_64).map_err(|errors| report(errors, diagnostics))?;
+        crate::lower::lower(&program, types, sources, &X86_64).map_err(|errors| report(errors, diagnostics))?;
     if emit == Emit::Clif {
         return Ok(emit::clif(&lowered).into_bytes());
     }
@@ -158,11 +193,11 @@ fn run(
     let compiled = object::compile(&lowered, level)?;
     match emit {
         Emit::ClifOpt => return Ok(emit::optimized(&compiled).into_bytes()),
-        Emit::Bpf => return Ok(emit::assembly(&lowered, &compiled, &types).into_bytes()),
+        Emit::Bpf => return Ok(emit::assembly(&lowered, &compiled, types).into_bytes()),
         _ => {}
     }
     complete_manifest(request, &program, &mut lowered, &compiled);
-    let object = object::write(&lowered, &compiled, &types, sources, &sizes(&program))?;
+    let object = object::write(&lowered, &compiled, types, sources, &sizes(&program))?;
     if emit == Emit::Obj {
         return Ok(object);
     }

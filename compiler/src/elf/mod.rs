@@ -9,7 +9,6 @@
 //! replaces is written here and nowhere else.
 //! Knows nothing of CLIF or of the script's language.
 
-mod assemble;
 mod info;
 mod layout;
 #[cfg(test)]
@@ -22,7 +21,6 @@ use crate::btf::core::{CoreId, CoreTable};
 use crate::btf::encode::{KsymDef, MapDef, VariableDef};
 use crate::ctypes::TypeStore;
 
-pub use assemble::{Assembled, Parts, assemble, section};
 pub use layout::{Layout, Place};
 
 /// Bytes of one BPF instruction slot.

@@ -49,8 +49,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // 1024 is bpftrace's; of the stack a value may take a sixteenth.
-        Limits { max_strlen: 1024, on_stack_limit: 32 }
+        // bpftrace's 1024 bytes hold 1023 characters; of the stack a value may take a sixteenth.
+        Limits { max_strlen: 1023, on_stack_limit: 32 }
     }
 }
 
@@ -462,7 +462,7 @@ pub enum Intrinsic {
     JoinArguments,
     /// `(str, str, u64) -> u64`: 0 when the first n characters are equal.
     Strncmp,
-    /// `(str haystack, str needle) -> i64`: position or -1.
+    /// `(str haystack, str needle) -> i64`: position, or -2 if there is none.
     Strstr,
     /// `(str) -> u64`.
     Strlen,

@@ -101,7 +101,10 @@ impl Fun<'_, '_, '_> {
         let id = self.b.module().declare(&format!("hist_bucket_{bits}"), 1);
         self.cx.declared(id, self.index, Role::Subprogram);
         self.cx.subprograms.insert(key, id);
+        // libbpf wants line information for every function, or for none.
+        let location = self.cx.srcloc(self.span);
         self.b.module().define(id, |b| -> Result<(), Box<Diagnostic>> {
+            b.set_srcloc(location);
             // The formula of `btc_payload::layout::hist_bucket`.
             let v = b.param(0);
             let negative = b.compare_const(Cmp::Slt, v, 0);

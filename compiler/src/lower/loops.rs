@@ -162,7 +162,7 @@ impl Fun<'_, '_, '_> {
         let [key_type, value_type] = pair.as_slice() else { return internal("key and value", span) };
         let info = self.cx.map(map);
         let (key_size, value_size) = (info.key.size(), info.value.size());
-        let aggregate = info.value.is_aggregate();
+        let (aggregate, companion) = (info.value.is_aggregate(), info.keys);
         if aggregate && per_cpu(info.kind) && !value_type.is_scalar() {
             return unsupported("a loop over this kind of aggregation", span);
         }
@@ -173,6 +173,10 @@ impl Fun<'_, '_, '_> {
             let pair = f.local_memory(variable, span)?;
             let (key, value) = (f.own(f.b.param(1)), f.own(f.b.param(2)));
             if key_size > 0 {
+                let key = match companion {
+                    Some(keys) => f.long_key(keys),
+                    None => key,
+                };
                 f.copy(pair.at(offsets[0]), key, key_size);
             }
             if aggregate {
@@ -189,6 +193,18 @@ impl Fun<'_, '_, '_> {
         let context = self.b.address(captured.place.ptr);
         self.b.call_helper(Helper::ForEachMapElem, &[m, callback, context, zero]);
         self.after_callback(&captured)
+    }
+
+    /// The full key of the entry that a callback sees; an entry without one has
+    /// just been deleted and is passed over.
+    fn long_key(&mut self, keys: u32) -> Own {
+        let (m, hash) = (self.b.map(keys), self.b.param(1));
+        let found = self.b.call_helper(Helper::MapLookupElem, &[m, hash]);
+        let missing = self.b.compare_const(Cmp::Eq, found, 0);
+        let open = self.b.begin_if(missing);
+        self.b.ret_const(0);
+        self.b.end_if(open);
+        self.own(found)
     }
 
     /// `len(@map)`: a walk that does nothing counts the entries.

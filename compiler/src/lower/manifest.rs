@@ -4,16 +4,18 @@
 //! order by which `Symbol::Map` numbers them, `.rodata` last; a map that no
 //! program uses is left out only where that moves no other.
 
-use btc_payload::event::Event;
+use btc_payload::event::{Action, Event};
 use btc_payload::layout::ValueType;
 use btc_payload::manifest::{
-    LOSS_COUNTERS, Location, LocationId, Manifest, Map, MapKind, MapRole, Program, Requirement, Script,
+    LOSS_COUNTERS, Location, LocationId, Manifest, Map, MapId, MapKind, MapRole, Program, Requirement, Script,
 };
 use std::collections::BTreeMap;
 
 use super::function::Fun;
-use super::{Cx, Lowered};
+use super::layout::Layouts;
+use super::{Cx, Lowered, MapInfo};
 use crate::clif::Module;
+use crate::hir::types::Type;
 use crate::span::{SourceMap, Span};
 
 /// Longest source text that is kept with a location.
@@ -38,24 +40,12 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
     let programs = programs.collect();
     let events = program.events.iter().map(|e| Event {
         action: e.action.clone(),
-        fields: e.fields.iter().map(|t| layouts.of(t)).collect(),
+        fields: fields_of(e, &mut layouts),
         location: locations.id(e.span),
     });
     let events = events.collect();
-    let mut all: Vec<Map> = program
-        .maps
-        .iter()
-        .zip(&maps)
-        .map(|(m, info)| Map {
-            name: m.name.clone(),
-            symbol: symbol(&m.name),
-            role: MapRole::Script,
-            kind: info.kind,
-            key: info.key.clone(),
-            value: info.value.clone(),
-            max_entries: m.max_entries,
-        })
-        .collect();
+    let mut all: Vec<Map> = program.maps.iter().zip(&maps).map(|(m, info)| script_map(m, info)).collect();
+    all.extend(companions(&all));
     all.extend(internal_maps(scratch, bytes.len() as u32));
     let requirements = requirements.into_iter().map(|(feature, construct, span)| Requirement {
         feature,
@@ -88,6 +78,46 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         spans: cx.spans,
         manifest,
     }
+}
+
+/// The fields of a record. The count and strings of `join` are one tuple in the
+/// tree and two fields of the record, at the same places.
+fn fields_of(e: &crate::hir::tree::Event, layouts: &mut Layouts<'_>) -> Vec<ValueType> {
+    match (&e.action, e.fields.as_slice()) {
+        (Action::Join { .. }, [Type::Tuple(parts)]) => parts.iter().map(|t| layouts.of(t)).collect(),
+        (_, fields) => fields.iter().map(|t| layouts.of(t)).collect(),
+    }
+}
+
+/// A map of the script.
+pub(super) fn script_map(m: &crate::hir::tree::Map, info: &MapInfo) -> Map {
+    Map {
+        name: m.name.clone(),
+        symbol: symbol(&m.name),
+        role: MapRole::Script,
+        kind: info.kind,
+        key: info.key.clone(),
+        value: info.value.clone(),
+        max_entries: m.max_entries,
+    }
+}
+
+/// The maps that hold long keys by their hashes.
+fn companions(maps: &[Map]) -> Vec<Map> {
+    let long = maps.iter().enumerate().filter(|(_, m)| m.hashes_keys());
+    let companion = |(i, m): (usize, &Map)| Map {
+        name: format!("keys of {}", m.name),
+        symbol: format!("keys_{}", m.name.trim_start_matches('@')),
+        role: MapRole::Keys(MapId(i as u32)),
+        kind: match m.kind {
+            MapKind::LruHash | MapKind::PerCpuLruHash => MapKind::LruHash,
+            _ => MapKind::Hash,
+        },
+        key: ValueType::Int { size: 8, signed: false },
+        value: m.key.clone(),
+        max_entries: m.max_entries,
+    };
+    long.map(companion).collect()
 }
 
 /// Name of a script's map in the object.

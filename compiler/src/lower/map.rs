@@ -2,17 +2,18 @@
 //!
 //! Invariants: keys and values are stored with every byte defined, because the
 //! kernel hashes and compares bytes; what is there is updated in place, what is
-//! missing is inserted; an insertion that fails is counted as a loss.
+//! missing is inserted; an insertion that fails is counted as a loss. Keys that
+//! old kernels refuse for their length are stored by their hashes.
 
 use btc_payload::layout::ValueType;
-use btc_payload::manifest::{LossCounter, MapId, MapKind};
+use btc_payload::manifest::{KEY_HASH_FACTOR, LossCounter, MapId, MapKind};
 use btc_payload::start::{Feature, StartValue};
 
 use super::frame::Own;
 use super::function::Fun;
 use super::memory::{Fill, width};
-use super::{R, internal, unsupported};
-use crate::clif::{Atomic, Cmp, Value, Width};
+use super::{R, Role, Subprogram, internal, unsupported};
+use crate::clif::{Atomic, Cmp, FuncId, Mem, Value, Width};
 use crate::helper::Helper;
 use crate::hir::tree::{BinaryOp, Expr, ExprKind, LocalId};
 use crate::hir::types::Type;
@@ -23,9 +24,75 @@ const ANY: i64 = 0;
 /// Insert only (`BPF_NOEXIST`).
 const NO_EXIST: i64 = 1;
 
+/// A key for helpers.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    /// Where the kernel's key lies.
+    pub(super) address: Value,
+    /// For maps stored under hashes: the map of full keys, and where this one lies.
+    full: Option<(u32, Value)>,
+}
+
 impl Fun<'_, '_, '_> {
-    /// Evaluates a key; the result is an address for helpers.
-    pub(super) fn map_key(&mut self, map: MapId, key: &Expr) -> R<Value> {
+    /// Evaluates a key for helpers.
+    pub(super) fn map_key(&mut self, map: MapId, key: &Expr) -> R<Key> {
+        let full = self.full_key(map, key)?;
+        let Some(companion) = self.cx.map(map).keys else { return Ok(Key { address: full, full: None }) };
+        let words = self.cx.map(map).key.size().div_ceil(8);
+        let function = self.hash_function(words)?;
+        let hash = self.b.call_subprog(function, &[full]);
+        let cell = self.stack("hash of a key", 8);
+        self.b.store(cell.ptr, Width::W64, hash);
+        Ok(Key { address: self.b.address(cell.ptr), full: Some((companion, full)) })
+    }
+
+    /// Stores the full key of an entry that is about to be inserted.
+    fn keep_key(&mut self, key: Key) {
+        if let Some((companion, full)) = key.full {
+            self.update(MapId(companion), key.address, full, ANY);
+        }
+    }
+
+    /// The subprogram that hashes keys of so many words, as `key_hash` does.
+    fn hash_function(&mut self, words: u32) -> R<FuncId> {
+        let wanted = Subprogram::KeyHash(words);
+        if let Some(&id) = self.cx.subprograms.get(&wanted) {
+            return Ok(id);
+        }
+        let id = self.b.module().declare(&format!("key_hash_{words}"), 1);
+        self.cx.declared(id, self.index, Role::Subprogram);
+        self.cx.subprograms.insert(wanted, id);
+        let location = self.cx.srcloc(self.span);
+        self.b.module().define(id, |b| -> R<()> {
+            b.set_srcloc(location);
+            let key = b.pointer(Mem::Bpf, b.param(0));
+            let (hash, at, zero) = (b.var(), b.var(), b.iconst(0));
+            b.set(hash, zero);
+            b.set(at, zero);
+            let open = b.begin_loop();
+            let now = b.get(at);
+            let more = b.compare_const(Cmp::Ult, now, i64::from(words * 8));
+            b.loop_while(&open, more);
+            let place = b.index(key, now);
+            let (word, old) = (b.load(place, Width::W64), b.get(hash));
+            let (factor, shift, eight) = (b.iconst(KEY_HASH_FACTOR as i64), b.iconst(32), b.iconst(8));
+            let mixed = b.xor(old, word);
+            let mixed = b.mul(mixed, factor);
+            let high = b.ushr(mixed, shift);
+            let mixed = b.xor(mixed, high);
+            b.set(hash, mixed);
+            let next = b.add(now, eight);
+            b.set(at, next);
+            b.end_loop(open);
+            let result = b.get(hash);
+            b.ret(result);
+            Ok(())
+        })?;
+        Ok(id)
+    }
+
+    /// The bytes of a key, filled up with zeros to a multiple of eight.
+    fn full_key(&mut self, map: MapId, key: &Expr) -> R<Value> {
         let info = self.cx.map(map);
         if matches!(info.kind, MapKind::Array | MapKind::PerCpuArray) {
             let value = if key.ty.is_scalar() { self.scalar(key)? } else { self.b.iconst(0) };
@@ -43,14 +110,17 @@ impl Fun<'_, '_, '_> {
         }
         let size = info.key.size();
         let place = self.temp("map key", size);
+        if self.cx.map(map).keys.is_some() && size % 8 != 0 {
+            self.b.store_const(place.at(size & !7).ptr, Width::W64, 0);
+        }
         self.into(key, place, Fill::Exact)?;
         Ok(self.b.address(place.ptr))
     }
 
     /// `bpf_map_lookup_elem`: address or null.
-    pub(super) fn lookup(&mut self, map: MapId, key: Value) -> Value {
+    pub(super) fn lookup(&mut self, map: MapId, key: Key) -> Value {
         let m = self.b.map(map.0);
-        self.b.call_helper(Helper::MapLookupElem, &[m, key])
+        self.b.call_helper(Helper::MapLookupElem, &[m, key.address])
     }
 
     fn update(&mut self, map: MapId, key: Value, value: Value, flags: i64) -> Value {
@@ -60,14 +130,15 @@ impl Fun<'_, '_, '_> {
 
     /// The entry's address; a missing entry is inserted with zeros. Null, and a
     /// loss counted, if that fails.
-    pub(super) fn lookup_or_insert(&mut self, map: MapId, key: Value) -> Value {
+    pub(super) fn lookup_or_insert(&mut self, map: MapId, key: Key) -> Value {
         let entry = self.b.var();
         let found = self.lookup(map, key);
         self.b.set(entry, found);
         let missing = self.b.compare_const(Cmp::Eq, found, 0);
         let open = self.b.begin_if(missing);
         let zeros = self.zeros();
-        self.update(map, key, zeros, NO_EXIST);
+        self.keep_key(key);
+        self.update(map, key.address, zeros, NO_EXIST);
         // Another CPU may have been first: look again, whatever the result.
         let found = self.lookup(map, key);
         self.b.set(entry, found);
@@ -92,8 +163,9 @@ impl Fun<'_, '_, '_> {
         self.into(value, place, Fill::Exact)?;
         let key = self.map_key(map, key)?;
         let from = self.b.address(place.ptr);
+        self.keep_key(key);
         // The kernel replaces the whole element: no reader sees half a value.
-        let result = self.update(map, key, from, ANY);
+        let result = self.update(map, key.address, from, ANY);
         self.count_failed_update(result);
         Ok(())
     }
@@ -110,7 +182,8 @@ impl Fun<'_, '_, '_> {
         let cell = self.stack("map value", 8);
         self.store_scalar(cell, &value.ty, v);
         let from = self.b.address(cell.ptr);
-        let result = self.update(map, key, from, ANY);
+        self.keep_key(key);
+        let result = self.update(map, key.address, from, ANY);
         self.count_failed_update(result);
         self.b.end_if(open);
         Ok(())
@@ -191,7 +264,7 @@ impl Fun<'_, '_, '_> {
         self.b.set(result, zero);
         let present = self.b.nonzero(found);
         let open = self.b.begin_if(present);
-        let value = self.entry_value(map, key, found, &e.ty, e.span)?;
+        let value = self.entry_value(map, key.address, found, &e.ty, e.span)?;
         self.b.set(result, value);
         self.b.end_if(open);
         Ok(self.b.get(result))
@@ -235,7 +308,11 @@ impl Fun<'_, '_, '_> {
     pub(super) fn map_delete(&mut self, map: MapId, key: &Expr) -> R<Value> {
         let key = self.map_key(map, key)?;
         let m = self.b.map(map.0);
-        let result = self.b.call_helper(Helper::MapDeleteElem, &[m, key]);
+        let result = self.b.call_helper(Helper::MapDeleteElem, &[m, key.address]);
+        if let Some((companion, _)) = key.full {
+            let m = self.b.map(companion);
+            self.b.call_helper(Helper::MapDeleteElem, &[m, key.address]);
+        }
         Ok(self.flag_if(Cmp::Eq, result, 0))
     }
 
@@ -259,7 +336,7 @@ impl Fun<'_, '_, '_> {
         let present = self.b.nonzero(found);
         let open = self.b.begin_if(present);
         if ty.is_scalar() {
-            let value = self.entry_value(map, key, found, ty, span)?;
+            let value = self.entry_value(map, key.address, found, ty, span)?;
             self.set_local(into, ty, value, span)?;
         } else {
             let (to, from) = (self.local_memory(into, span)?, self.own(found));

@@ -120,6 +120,8 @@ struct MapInfo {
     value: ValueType,
     /// Kind in the kernel; see [`scan::Scan::shared`].
     kind: MapKind,
+    /// The map that holds the full keys, if this one is stored under their hashes.
+    keys: Option<u32>,
 }
 
 /// What is common to all functions of a script.
@@ -150,6 +152,8 @@ struct Cx<'p> {
 enum Subprogram {
     /// `hist` bucket of a value, with that many sub-bucket bits.
     HistBucket(u8),
+    /// Hash of a key of that many 64-bit words.
+    KeyHash(u32),
 }
 
 /// Maps that the runtime and programs share, behind those of the script.
@@ -168,8 +172,16 @@ impl<'p> Cx<'p> {
             key: layouts.of(&m.key),
             value: layouts.of(&m.value),
             kind: if scan.shared.contains(&(i as u32)) { scan::shared_kind(m.kind) } else { m.kind },
+            keys: None,
         });
-        let maps = maps.collect();
+        let mut maps: Vec<MapInfo> = maps.collect();
+        let mut next = maps.len() as u32;
+        for (info, map) in maps.iter_mut().zip(&program.maps) {
+            if manifest::script_map(map, info).hashes_keys() {
+                info.keys = Some(next);
+                next += 1;
+            }
+        }
         Cx {
             program,
             types,
@@ -236,7 +248,8 @@ impl<'p> Cx<'p> {
 
     /// The number of an internal map.
     fn internal(&self, map: Internal) -> u32 {
-        self.program.maps.len() as u32 + map as u32
+        let companions = self.maps.iter().filter(|m| m.keys.is_some()).count();
+        (self.maps.len() + companions) as u32 + map as u32
     }
 
     /// A map of the script.

@@ -295,11 +295,14 @@ impl Checker<'_> {
                 (name, found.and_then(|f| self.types().signature(f.ty)))
             }
             AttachPoint::RawTracepoint { event, .. } => {
-                // The kernel declares `typedef void (*btf_trace_NAME)(void *, ...)`
-                // for each (include/trace/bpf_probe.h).
+                // Functions that the kernel makes for each tracepoint
+                // (include/linux/tracepoint.h); the first is new in 6.x. The type of
+                // `btf_trace_NAME` has the same parameters, but no names.
                 let name = event.as_literal().unwrap_or_default().to_string();
-                let id = self.types().find_typedef(&format!("btf_trace_{name}"));
-                (name, id.and_then(|id| self.types().signature(id)))
+                let found = ["__probestub_", "__traceiter_"]
+                    .iter()
+                    .find_map(|prefix| self.types().find_func(&format!("{prefix}{name}"), None));
+                (name, found.and_then(|f| self.types().signature(f.ty)))
             }
             _ => return None,
         };

@@ -48,7 +48,7 @@ pub(super) struct ProbeState {
     /// Variables whose type was written.
     pub fixed: Vec<LocalId>,
     pub loops: u32,
-    /// Inside `for` over a map or a large range, where the body becomes a callback.
+    /// Inside `for`, whose body may become a callback.
     pub callbacks: u32,
 }
 

@@ -96,6 +96,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting { name: "use_blazesym", environment: &["BPFTRACE_USE_BLAZESYM"], form: Form::Bool },
 ];
 
+/// Name of `max_strlen` before 0.23.
+const OLD_STRLEN: &str = "BPFTRACE_STRLEN";
+
 /// The setting of a name.
 pub fn find(name: &str) -> Option<&'static Setting> {
     let name = name.strip_prefix("BPFTRACE_").map(str::to_ascii_lowercase).unwrap_or_else(|| name.to_string());
@@ -138,7 +141,11 @@ pub fn limits(settings: &[(String, String)]) -> Limits {
     let number = |name: &str, default: u32| value(settings, name).and_then(|v| v.parse().ok()).unwrap_or(default);
     let d = Limits::default();
     Limits {
-        max_strlen: number("max_strlen", d.max_strlen),
+        // 1024 is the default written out, with the same meaning.
+        max_strlen: match number("max_strlen", d.max_strlen) {
+            1024 => d.max_strlen,
+            n => n,
+        },
         on_stack_limit: number("on_stack_limit", d.on_stack_limit),
     }
 }
@@ -150,6 +157,13 @@ pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Result<Vec<(Str
         // Today's name wins over the old one.
         let Some((variable, value)) = setting.environment.iter().find_map(|v| Some((v, get(v)?))) else { continue };
         let value = check(setting, &value).map_err(|why| format!("{variable}={value}: {why}"))?;
+        if *variable == OLD_STRLEN {
+            // As the versions did that knew this name: room for the NUL is counted, no trailer.
+            let kept = value.parse::<u64>().unwrap_or(1).saturating_sub(1).max(1);
+            out.push((setting.name.to_string(), kept.to_string()));
+            out.push(("str_trunc_trailer".to_string(), String::new()));
+            continue;
+        }
         out.push((setting.name.to_string(), value));
     }
     Ok(out)

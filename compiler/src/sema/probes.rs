@@ -182,8 +182,8 @@ pub fn parse(point: &ast::AttachPoint) -> Result<(&'static Provider, AttachPoint
     }
 }
 
-/// The event types that a software event's name stands for.
-const SOFTWARE: &[(&str, &[&str])] = &[
+/// Software events with the other names they have.
+pub const SOFTWARE: &[(&str, &[&str])] = &[
     ("alignment-faults", &[]),
     ("bpf-output", &[]),
     ("context-switches", &["cs"]),
@@ -197,7 +197,8 @@ const SOFTWARE: &[(&str, &[&str])] = &[
     ("task-clock", &[]),
 ];
 
-const HARDWARE: &[(&str, &[&str])] = &[
+/// Hardware events with the other names they have.
+pub const HARDWARE: &[(&str, &[&str])] = &[
     ("backend-stalls", &[]),
     ("branch-instructions", &["branches"]),
     ("branch-misses", &[]),

@@ -103,9 +103,8 @@ impl Checker<'_> {
         };
         self.note_parameters(point);
         let dropped = matches!(attach, AttachPoint::Test { .. } | AttachPoint::Bench { .. }) && !self.env.keep_tests;
-        if matches!(attach, AttachPoint::Iter { .. })
-            && (probe.attach_points.len() > 1 || self.program.probes.iter().any(|p| p.kind != ProgramKind::Iter))
-        {
+        let iterator = provider.kind == ProgramKind::Iter;
+        if self.program.probes.iter().any(|p| iterator || p.kind == ProgramKind::Iter) {
             return self
                 .error("E0303", point.span, "an iterator cannot be combined with other probes", "")
                 .unwrap_or(());

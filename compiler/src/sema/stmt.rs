@@ -102,6 +102,18 @@ impl Checker<'_> {
         out
     }
 
+    /// The body of a `for`, which may become a function that the kernel calls.
+    fn callback_body(&mut self, body: &ast::Block) -> Block {
+        if let Some(p) = &mut self.probe {
+            p.callbacks += 1;
+        }
+        let out = self.loop_body(body);
+        if let Some(p) = &mut self.probe {
+            p.callbacks -= 1;
+        }
+        out
+    }
+
     fn if_statement(
         &mut self,
         condition: &ast::Expr,
@@ -157,7 +169,7 @@ impl Checker<'_> {
         let e = self.value(end).and_then(|e| self.integer(e, true, "the end of a range"));
         self.push_scope();
         let local = self.declare_local(&variable.value, Some(Type::I64), variable.span);
-        let body = self.loop_body(body);
+        let body = self.callback_body(body);
         self.pop_scope();
         Some(StmtKind::ForRange { variable: local?, start: s?, end: e?, body })
     }
@@ -191,13 +203,7 @@ impl Checker<'_> {
         };
         self.push_scope();
         let local = self.declare_local(&variable.value, entry.clone(), variable.span);
-        if let Some(p) = &mut self.probe {
-            p.callbacks += 1;
-        }
-        let body = self.loop_body(body);
-        if let Some(p) = &mut self.probe {
-            p.callbacks -= 1;
-        }
+        let body = self.callback_body(body);
         self.pop_scope();
         entry?;
         Some(StmtKind::ForMap { variable: local?, map, body })

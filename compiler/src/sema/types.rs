@@ -18,7 +18,9 @@ pub fn from_ctype(store: &TypeStore, id: CTypeId, space: Space) -> Type {
         CKind::Int(i) => Type::Int { size: i.size as u8, signed: i.signed },
         CKind::Pointer(to) => Type::Pointer { to: Box::new(from_ctype(store, *to, space)), space },
         CKind::Array { elem, len } => match &store.resolved(*elem).kind {
-            CKind::Int(i) if i.is_char && i.signed => Type::CharArray { len: *len },
+            // Only `char` itself: `signed char` and `unsigned char` are numbers. Its sign
+            // says nothing, as kernels since 6.2 are built with -funsigned-char.
+            CKind::Int(i) if &*i.name == "char" => Type::CharArray { len: *len },
             _ => Type::Array { elem: Box::new(from_ctype(store, *elem, space)), len: *len },
         },
         CKind::Composite(_) | CKind::Forward { .. } => Type::Struct { ctype: store.resolve(id) },

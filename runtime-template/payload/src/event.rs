@@ -53,7 +53,8 @@ pub enum Action {
     Print,
     /// Prints a map. Fields: `u32` top and `u32` div (0: not given).
     PrintMap(MapId),
-    /// Prints one entry of a map as `@map[key]: value`. Fields: key, value.
+    /// Prints the value of one entry, which the tracer reads itself (it may be
+    /// kept per CPU). Fields: the key.
     PrintMapEntry(MapId),
     /// Empties a map.
     Clear(MapId),

@@ -148,7 +148,27 @@ pub enum MapRole {
     Losses,
     /// Read-only data.
     ReadOnlyData,
+    /// The keys of a map whose keys are too long for some kernels, see [`Map::hashes_keys`].
+    Keys(MapId),
 }
+
+/// Longest key of a hash map that every kernel accepts. Linux 5.10 refuses keys
+/// that do not fit a BPF program's stack.
+pub const LONGEST_KEY: u32 = 512;
+
+/// The hash under which a long key is stored. It is taken over 64-bit words,
+/// the last one filled up with zeros; programs compute the same.
+pub fn key_hash(key: &[u8]) -> u64 {
+    key.chunks(8).fold(0, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let mixed = (hash ^ u64::from_le_bytes(word)).wrapping_mul(KEY_HASH_FACTOR);
+        mixed ^ (mixed >> 32)
+    })
+}
+
+/// Multiplier of [`key_hash`]: 2^64 divided by the golden ratio, made odd.
+pub const KEY_HASH_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Slots of scratch memory a CPU: one running program and what may interrupt it.
 pub const SCRATCH_SLOTS: u32 = 4;
@@ -188,8 +208,20 @@ pub struct Map {
 }
 
 impl Map {
+    /// Is the map stored under the hashes of its keys? Then its keys are 8 bytes
+    /// ([`key_hash`]), and the map of role [`MapRole::Keys`] holds the keys by their
+    /// hashes. Chance of confusion: one in 2^40 for a thousand keys.
+    pub fn hashes_keys(&self) -> bool {
+        use MapKind::*;
+        let hash = matches!(self.kind, Hash | LruHash | PerCpuHash | PerCpuLruHash);
+        hash && self.role == MapRole::Script && self.key.size() > LONGEST_KEY
+    }
+
     /// Bytes of a key in the kernel.
     pub fn key_size(&self) -> u32 {
+        if self.hashes_keys() {
+            return 8;
+        }
         match (self.kind, &self.key) {
             (MapKind::Array | MapKind::PerCpuArray | MapKind::ReadOnlyData, _) => 4,
             (MapKind::RingBuffer, _) => 0,

@@ -13,12 +13,13 @@ pub mod raw_tracepoint;
 pub mod timer;
 pub mod tracepoint;
 pub mod uprobe;
+pub mod usdt;
 pub mod watchpoint;
 
 use crate::context::Context;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Operand, Program};
-use btc_payload::probe::AttachPoint;
+use btc_payload::probe::{AttachPoint, Text};
 use btc_payload::start::Feature;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -27,20 +28,52 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub enum How {
     /// Run by the tracer itself: begin, end, signals, tests.
     Once,
-    /// A perf event; `cpus` where it counts, when not on all.
+    /// A perf event.
     Perf(perf::Event),
     /// Tracepoint.
-    Tracepoint { category: String, event: String },
+    Tracepoint {
+        /// Directory below `events`.
+        category: String,
+        /// Directory below that.
+        event: String,
+    },
     /// Raw tracepoint.
-    RawTracepoint { event: String },
+    RawTracepoint {
+        /// Its name.
+        event: String,
+    },
     /// Kernel function or address.
-    Kprobe { ret: bool, symbol: String, offset: u64 },
+    Kprobe {
+        /// At its return?
+        ret: bool,
+        /// Name, `module:name`, or an address as `0x...`.
+        symbol: String,
+        /// Bytes behind the symbol.
+        offset: u64,
+    },
     /// Kernel function through a trampoline; the target is part of loading.
-    Fentry { function: String },
-    /// File offset in a binary.
-    Uprobe { ret: bool, path: String, offset: u64 },
+    Fentry {
+        /// Name, or `module:name`.
+        function: String,
+    },
+    /// Place in a binary.
+    Uprobe {
+        /// At the function's return?
+        ret: bool,
+        /// The file.
+        path: String,
+        /// Offset in the file.
+        offset: u64,
+        /// Offset in the file of the counter that switches a static probe on; 0: none.
+        semaphore: u64,
+    },
     /// Iterator.
-    Iter { kind: String, pin: Option<String> },
+    Iter {
+        /// What it goes over.
+        kind: String,
+        /// Where it is pinned, if it is.
+        pin: Option<String>,
+    },
 }
 
 /// A place that a program is attached to.
@@ -155,10 +188,8 @@ impl Plan {
                 continue;
             }
             let identity = if own && program.identity_slot.is_some() { place.id } else { 0 };
-            // Copies whose programs read cookies and copies whose programs
-            // carry an identity are kept apart: whether cookies exist is one
-            // constant of a whole copy.
-            let instance = units.len() * 2 + usize::from(identity != 0);
+            // The n-th copies of all programs share an instance.
+            let instance = units.len();
             units.push(Unit { program: index, instance, identity, changes, multi: Multi::No, places: vec![place] });
         }
         for unit in &mut units {
@@ -177,7 +208,14 @@ impl Plan {
                  since a high number of probes attached can cause your system to crash."
             );
         }
-        let (programs, limit) = (self.units.len() as u64, context.settings.number("max_bpf_progs"));
+        // Counted as scripts are used to: what `probe` tells apart is a program
+        // each, even where one with a cookie serves them all.
+        let counted = |u: &Unit| match context.manifest.programs[u.program].identity_slot {
+            Some(_) => u.places.len() as u64,
+            None => 1,
+        };
+        let programs: u64 = self.units.iter().map(counted).sum();
+        let limit = context.settings.number("max_bpf_progs");
         if programs > limit {
             bail!(
                 "{programs} programs would be loaded, but at most {limit} may be; \
@@ -234,11 +272,29 @@ fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
         AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&program.written, *address)]),
         AttachPoint::Fentry { ret, module, function } => fentry::expand(context, *ret, module.as_ref(), function),
         AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at),
-        AttachPoint::Usdt { .. } => bail!("usdt probes are not supported by this version"),
+        AttachPoint::Usdt { path, provider, name } => usdt::expand(context, path, provider.as_ref(), name),
         AttachPoint::Watchpoint { at, length, mode, asynchronous } => {
             watchpoint::expand(context, &program.written, at, *length, mode, *asynchronous)
         }
         AttachPoint::Iter { kind, pin } => iter::expand(context, &program.written, kind, pin.as_ref()),
+    }
+}
+
+/// Does an attach point stand for what matches a pattern?
+pub fn is_pattern(attach: &AttachPoint) -> bool {
+    use btc_payload::probe::UserLocation;
+    let module = |m: &Option<Text>| m.as_ref().is_some_and(Text::has_wildcard);
+    match attach {
+        AttachPoint::Tracepoint { category, event } => category.has_wildcard() || event.has_wildcard(),
+        AttachPoint::RawTracepoint { event, .. } => event.has_wildcard(),
+        AttachPoint::Kprobe { module: m, function, .. } | AttachPoint::Fentry { module: m, function, .. } => {
+            module(m) || function.has_wildcard()
+        }
+        AttachPoint::Uprobe { path, at, .. } => {
+            path.has_wildcard() || matches!(at, UserLocation::Symbol { name, .. } if name.has_wildcard())
+        }
+        AttachPoint::Usdt { path, provider, name } => path.has_wildcard() || name.has_wildcard() || module(provider),
+        _ => false,
     }
 }
 
@@ -286,6 +342,16 @@ fn argument(
     function: &str,
 ) -> Result<crate::target::btf::Argument> {
     found.ok_or_else(|| anyhow!("{function} has no argument {name} on this kernel"))
+}
+
+/// Units in the order in which they must be attached so that several programs
+/// of one place run in the order of the script: kprobes and uprobes call the
+/// last one first (kernel/events/uprobes.c, kernel/kprobes.c), all others the
+/// first one first.
+pub fn in_order(units: &[Unit]) -> impl Iterator<Item = &Unit> {
+    let backwards =
+        |u: &&Unit| matches!(u.places.first().map(|p| &p.how), Some(How::Kprobe { .. } | How::Uprobe { .. }));
+    units.iter().filter(move |u| !backwards(u)).chain(units.iter().rev().filter(backwards))
 }
 
 /// Attaches all places of a unit. `Err` names the place that failed; what is
@@ -336,14 +402,17 @@ fn attach_one(
     match how {
         How::Once => Ok(Vec::new()),
         How::Perf(event) => {
-            let pid = context.traced_pid().filter(|_| event.always_pid || !filters_pid);
+            let pid =
+                if event.always_pid { context.traced_pid() } else { context.options.pid.filter(|_| !filters_pid) };
             perf::attach(event, pid, program, cookie)
         }
         How::Tracepoint { category, event } => tracepoint::attach(category, event, program, cookie),
         How::RawTracepoint { event } => raw_tracepoint::attach(event, program),
         How::Kprobe { ret, symbol, offset } => kprobe::attach(*ret, symbol, *offset, program, cookie),
         How::Fentry { .. } => fentry::attach(program),
-        How::Uprobe { ret, path, offset } => uprobe::attach(*ret, path, *offset, context.traced_pid(), program, cookie),
+        How::Uprobe { ret, path, offset, semaphore } => {
+            uprobe::attach(*ret, path, (*offset, *semaphore), context.traced_pid(), program, cookie)
+        }
         How::Iter { pin, .. } => iter::attach(program, pin.as_deref()),
     }
 }

@@ -12,7 +12,7 @@ use crate::target::files;
 use anyhow::{Context as _, Result, bail};
 use btc_payload::probe::{Text, UserLocation, is_pattern, pattern_matches};
 use goblin::elf::Elf;
-use goblin::elf::program_header::{PF_X, PT_LOAD};
+use goblin::elf::program_header::{PF_X, PT_LOAD, ProgramHeader};
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
 use libbpf_rs::libbpf_sys as bpf;
 use std::collections::BTreeMap;
@@ -21,6 +21,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Flag of uprobe.multi: at the return.
 const MULTI_RETURN: u32 = 1;
+
+/// Places in one file, as the kernel wants them.
+#[derive(Default)]
+struct Places {
+    offsets: Vec<libc::c_ulong>,
+    semaphores: Vec<libc::c_ulong>,
+    ids: Vec<u64>,
+}
 
 /// A function of a binary.
 struct Symbol {
@@ -41,13 +49,13 @@ pub fn expand(context: &Context<'_>, ret: bool, path: &Text, at: &UserLocation) 
             found.push(Found {
                 probe: format!("{kind}:{}:{what}", files::shown(&path)),
                 function: what,
-                how: How::Uprobe { ret, path: path.clone(), offset },
+                how: How::Uprobe { ret, path: path.clone(), offset, semaphore: 0 },
             });
         };
         match at {
             UserLocation::Address(address) => {
                 // A file that is no ELF has no addresses: the number is an offset.
-                let offset = elf.ok().and_then(|e| file_offset(&e, *address)).unwrap_or(*address);
+                let offset = elf.ok().and_then(|e| code_offset(&e, *address)).unwrap_or(*address);
                 add(format!("0x{address:x}"), offset);
             }
             UserLocation::Symbol { name, offset, demangled } => {
@@ -57,7 +65,7 @@ pub fn expand(context: &Context<'_>, ret: bool, path: &Text, at: &UserLocation) 
                     if s.size > 0 && *offset >= s.size {
                         bail!("{name}+{offset} lies outside of the function, which has {} bytes", s.size);
                     }
-                    let place = file_offset(&elf, s.address + offset)
+                    let place = code_offset(&elf, s.address + offset)
                         .with_context(|| format!("{} lies in no loaded part of {path}", s.name))?;
                     let suffix = if *offset == 0 { String::new() } else { format!("+{offset}") };
                     add(format!("{}{suffix}", s.name), place);
@@ -100,11 +108,17 @@ fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool) -> Vec<Symbol> {
 }
 
 /// Offset in the file of a link-time address; only code counts.
-fn file_offset(elf: &Elf<'_>, address: u64) -> Option<u64> {
+pub fn code_offset(elf: &Elf<'_>, address: u64) -> Option<u64> {
     let load = elf.program_headers.iter().find(|p| {
         p.p_type == PT_LOAD && p.p_flags & PF_X != 0 && (p.p_vaddr..p.p_vaddr + p.p_filesz).contains(&address)
     })?;
     Some(address - load.p_vaddr + load.p_offset)
+}
+
+/// Offset in the file of any address that is loaded.
+pub fn data_offset(elf: &Elf<'_>, address: u64) -> Option<u64> {
+    let covers = |p: &&ProgramHeader| p.p_type == PT_LOAD && (p.p_vaddr..p.p_vaddr + p.p_filesz).contains(&address);
+    elf.program_headers.iter().find(covers).map(|p| address - p.p_vaddr + p.p_offset)
 }
 
 /// Link-time address of any symbol of a binary.
@@ -125,7 +139,7 @@ pub fn symbol_address(path: &str, symbol: &str, pid: Option<u32>) -> Result<u64>
 pub fn attach(
     ret: bool,
     path: &str,
-    offset: u64,
+    (offset, semaphore): (u64, u64),
     pid: Option<u32>,
     program: BorrowedFd<'_>,
     cookie: u64,
@@ -133,7 +147,8 @@ pub fn attach(
     let name = CString::new(path).context("the path holds a NUL")?;
     let attr = PerfAttr {
         kind: pmu_type("uprobe")?,
-        config: u64::from(ret),
+        // Bit 0 and bits 32 to 63 (format/retprobe and format/ref_ctr_offset).
+        config: u64::from(ret) | semaphore << 32,
         config1: name.as_ptr() as u64,
         config2: offset,
         flags: PERF_DISABLED,
@@ -152,25 +167,27 @@ pub fn attach_multi(
     program: BorrowedFd<'_>,
     cookies: bool,
 ) -> Result<Vec<OwnedFd>> {
-    let mut files: BTreeMap<&str, (Vec<libc::c_ulong>, Vec<u64>)> = BTreeMap::new();
+    let mut files: BTreeMap<&str, Places> = BTreeMap::new();
     let mut at_return = false;
     for place in &unit.places {
-        let How::Uprobe { ret, path, offset } = &place.how else { bail!("not a place in a binary") };
+        let How::Uprobe { ret, path, offset, semaphore } = &place.how else { bail!("not a place in a binary") };
         at_return = *ret;
-        let (offsets, ids) = files.entry(path).or_default();
-        offsets.push(*offset);
-        ids.push(place.id);
+        let places = files.entry(path).or_default();
+        places.offsets.push(*offset);
+        places.semaphores.push(*semaphore);
+        places.ids.push(place.id);
     }
     let mut links = Vec::new();
-    for (path, (offsets, ids)) in &files {
+    for (path, places) in &files {
         let name = CString::new(*path).context("the path holds a NUL")?;
         let mut opts = sys::link_options();
         opts.__bindgen_anon_1.uprobe_multi = bpf::bpf_link_create_opts__bindgen_ty_1__bindgen_ty_3 {
             flags: if at_return { MULTI_RETURN } else { 0 },
-            cnt: offsets.len() as u32,
+            cnt: places.offsets.len() as u32,
             path: name.as_ptr(),
-            offsets: offsets.as_ptr(),
-            cookies: if cookies { ids.as_ptr() } else { std::ptr::null() },
+            offsets: places.offsets.as_ptr(),
+            ref_ctr_offsets: places.semaphores.as_ptr(),
+            cookies: if cookies { places.ids.as_ptr() } else { std::ptr::null() },
             pid: context.traced_pid().unwrap_or(0),
             ..Default::default()
         };

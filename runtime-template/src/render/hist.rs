@@ -76,7 +76,8 @@ fn push_bound(out: &mut Vec<u8>, ty: &ValueType, bound: i128) {
 
 /// Appends one line per bucket. Counts are shown divided by `div`.
 pub fn text(out: &mut Vec<u8>, ty: &ValueType, value: &[u8], div: u64) {
-    let buckets = buckets(ty, value);
+    let mut buckets = buckets(ty, value);
+    buckets.iter_mut().for_each(|b| b.count /= div.max(1));
     let max = buckets.iter().map(|b| b.count).max().unwrap_or(0).max(1);
     for b in &buckets {
         let start = out.len();
@@ -101,7 +102,7 @@ pub fn text(out: &mut Vec<u8>, ty: &ValueType, value: &[u8], div: u64) {
         }
         pad(out, start + LABEL);
         let mut count = Vec::new();
-        push_u64(&mut count, b.count / div.max(1));
+        push_u64(&mut count, b.count);
         pad(out, start + LABEL + COUNT.saturating_sub(count.len()));
         out.extend_from_slice(&count);
         out.extend_from_slice(b" |");

@@ -80,7 +80,7 @@ impl Renderer<'_> {
 
     fn build_id_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64, indent: &[u8]) {
         out.extend_from_slice(indent);
-        match crate::symbols::user::build_id(frames.pid, address) {
+        match self.user.build_id(frames.pid, address) {
             Some((id, offset)) => {
                 for b in id {
                     super::text::push_byte(out, b);

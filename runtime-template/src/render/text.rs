@@ -22,6 +22,11 @@ pub fn string(bytes: &[u8], size: u32) -> (&[u8], bool) {
     }
 }
 
+/// All bytes, or those up to the first NUL.
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len())]
+}
+
 /// The content of a buffer.
 pub fn buffer(bytes: &[u8]) -> &[u8] {
     slice(bytes, BUF_DATA, integer(bytes, 4, false).min(i64::from(u32::MAX)) as u32)
@@ -84,6 +89,7 @@ impl Renderer<'_> {
                     out.extend_from_slice(self.trailer.as_bytes());
                 }
             }
+            CharArray { .. } => out.extend_from_slice(until_nul(bytes)),
             Buf { .. } => push_escaped(out, buffer(bytes), false),
             Array { elem, len } => {
                 out.push(b'[');

@@ -122,7 +122,7 @@ impl Demangler<'_> {
         let mut name = match self.peek()? {
             b'S' => {
                 let prefix = self.substitution()?;
-                if self.peek()?.is_ascii_digit() && prefix == "std" {
+                if prefix == "std" && self.peek().is_some_and(|b| b.is_ascii_digit()) {
                     format!("std::{}", self.source_name()?)
                 } else {
                     prefix
@@ -256,10 +256,11 @@ impl Demangler<'_> {
                     self.at += 1;
                     return Some((*name).to_string());
                 }
+                // What was a substitution is none again, unless arguments or a
+                // member were added to it.
                 let substituted = c == b'S' && self.text.get(self.at + 1) != Some(&b't');
-                let before = self.at;
                 let (name, _) = self.name()?;
-                if !(substituted && self.text.get(before + 1).is_some_and(|b| *b != b't') && !name.ends_with('>')) {
+                if !substituted || name.ends_with('>') {
                     self.known.push(name.clone());
                 }
                 return Some(name);

@@ -1,11 +1,13 @@
 //! User addresses to names, by blazesym.
 //!
 //! In: process id and address. Out: symbol, offset, module. The symbolizer is
-//! made when the first address comes; answers are kept per process, so that
-//! what was seen while a process lived is still known when it is gone.
+//! made when the first address comes. What a process maps is remembered when it
+//! is first seen, and so are answers: what ran while the tracer did still has
+//! names when it is gone.
 
-use blazesym::symbolize::source::{Process, Source};
-use blazesym::symbolize::{Input, Symbolized, Symbolizer};
+use crate::target::files;
+use blazesym::symbolize::source::{Elf, Process, Source};
+use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer};
 use std::collections::HashMap;
 
 /// A resolved user address.
@@ -19,15 +21,25 @@ pub struct UserSymbol {
     pub module: Option<Box<str>>,
 }
 
+/// A part of a file that a process maps for execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    offset: u64,
+    path: Box<str>,
+}
+
 /// See the head of this file.
 #[derive(Default)]
 pub struct UserSymbols {
     symbolizer: Option<Symbolizer>,
     answers: HashMap<(u32, u64), UserSymbol>,
+    processes: HashMap<u32, Vec<Mapping>>,
     /// Show C++ and Rust names as written in the source?
-    pub demangle: bool,
+    demangle: bool,
     /// Resolve at all?
-    pub enabled: bool,
+    enabled: bool,
 }
 
 impl UserSymbols {
@@ -49,33 +61,114 @@ impl UserSymbols {
         found
     }
 
-    fn look_up(&mut self, pid: u32, address: u64) -> UserSymbol {
-        let symbolizer = self.symbolizer.get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).build());
-        let source = Source::Process(Process::new(pid.into()));
-        match symbolizer.symbolize_single(&source, Input::AbsAddr(address)) {
-            Ok(Symbolized::Sym(sym)) => UserSymbol {
-                name: Some(if self.demangle { super::demangle::demangle(&sym.name).into() } else { sym.name.into() }),
-                offset: sym.offset as u64,
-                module: sym.module.map(|m| m.to_string_lossy().into()),
-            },
-            _ => UserSymbol::default(),
+    /// Is it known what a process maps?
+    pub fn knows(&self, pid: u32) -> bool {
+        self.processes.contains_key(&pid)
+    }
+
+    /// Notes what a process maps now; nothing is forgotten when it is gone.
+    pub fn remember(&mut self, pid: u32) {
+        let mappings = read_mappings(pid);
+        if !mappings.is_empty() || !self.knows(pid) {
+            self.processes.insert(pid, mappings);
         }
+    }
+
+    fn mapping(&mut self, pid: u32, address: u64) -> Option<Mapping> {
+        let find = |m: &Vec<Mapping>| m.iter().find(|m| (m.start..m.end).contains(&address)).cloned();
+        if let Some(found) = self.processes.get(&pid).and_then(find) {
+            return Some(found);
+        }
+        // Never looked at, or mapped since.
+        self.remember(pid);
+        self.processes.get(&pid).and_then(find)
+    }
+
+    fn look_up(&mut self, pid: u32, address: u64) -> UserSymbol {
+        let mapping = self.mapping(pid, address);
+        let symbolizer = self.symbolizer.get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).build());
+        let mut found = UserSymbol::default();
+        let mut take = |sym: &Sym<'_>, demangle: bool| {
+            found.name = Some(if demangle { super::demangle::demangle(&sym.name).into() } else { (*sym.name).into() });
+            found.offset = sym.offset as u64;
+        };
+        if let Some(m) = &mapping {
+            let source = Source::Elf(Elf::new(&*m.path));
+            let offset = address - m.start + m.offset;
+            if let Ok(Symbolized::Sym(sym)) = symbolizer.symbolize_single(&source, Input::FileOffset(offset)) {
+                take(&sym, self.demangle);
+            }
+        } else {
+            // No file: code made at run time, which only the process knows.
+            let source = Source::Process(Process::new(pid.into()));
+            if let Ok(Symbolized::Sym(sym)) = symbolizer.symbolize_single(&source, Input::AbsAddr(address)) {
+                take(&sym, self.demangle);
+            }
+        }
+        found.module = mapping.map(|m| files::shown(&m.path).into());
+        found
     }
 }
 
-/// Build id of the file that a process maps at an address, and the offset in that file.
-pub fn build_id(pid: u32, address: u64) -> Option<(Vec<u8>, u64)> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    let (path, offset) = maps.lines().find_map(|l| {
-        let mut parts = l.split_ascii_whitespace();
-        let (start, end) = parts.next()?.split_once('-')?;
-        let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-        let offset = u64::from_str_radix(parts.nth(1)?, 16).ok()?;
-        let path = parts.nth(2)?;
-        (start..end).contains(&address).then(|| (path.to_string(), address - start + offset))
-    })?;
-    let file = crate::target::files::Mapped::open(&format!("/proc/{pid}/root{path}")).ok()?;
-    let elf = goblin::elf::Elf::parse(&file).ok()?;
-    let note = elf.iter_note_headers(&file)?.flatten().find(|n| n.n_type == goblin::elf::note::NT_GNU_BUILD_ID)?;
-    Some((note.desc.to_vec(), offset))
+/// Executable mappings of files; empty when the process is gone.
+fn read_mappings(pid: u32) -> Vec<Mapping> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let root = format!("/proc/{pid}/root");
+    // Paths are those of the process; only where its root is another one must
+    // they be reached through it, and then not after its end.
+    let root = if files::other_root(&root) { root } else { String::new() };
+    text.lines().filter_map(|l| parse_mapping(l, &root)).collect()
+}
+
+/// Parses `start-end perms offset device inode path`.
+fn parse_mapping(line: &str, root: &str) -> Option<Mapping> {
+    let mut parts = line.split_ascii_whitespace();
+    let (start, end) = parts.next()?.split_once('-')?;
+    let executable = parts.next()?.contains('x');
+    let offset = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let path = parts.nth(2).filter(|p| p.starts_with('/') && executable)?;
+    Some(Mapping {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        offset,
+        path: format!("{root}{path}").into(),
+    })
+}
+
+impl UserSymbols {
+    /// Build id of the file that a process maps at an address, and the offset in that file.
+    pub fn build_id(&mut self, pid: u32, address: u64) -> Option<(Vec<u8>, u64)> {
+        let m = self.mapping(pid, address)?;
+        let file = files::Mapped::open(&m.path).ok()?;
+        let elf = goblin::elf::Elf::parse(&file).ok()?;
+        let note = elf.iter_note_headers(&file)?.flatten().find(|n| n.n_type == goblin::elf::note::NT_GNU_BUILD_ID)?;
+        Some((note.desc.to_vec(), address - m.start + m.offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn some_function() -> u64 {
+        std::hint::black_box(some_function as fn() -> u64 as usize as u64)
+    }
+
+    #[test]
+    fn lines_of_maps() {
+        let m = parse_mapping("1000-2000 r-xp 00000400 fd:01 12 /bin/x", "").unwrap();
+        assert_eq!((m.start, m.end, m.offset, &*m.path), (0x1000, 0x2000, 0x400, "/bin/x"));
+        assert_eq!(parse_mapping("1000-2000 rw-p 00000400 fd:01 12 /bin/x", ""), None);
+        assert_eq!(parse_mapping("1000-2000 r-xp 00000000 00:00 0 [vdso]", ""), None);
+    }
+
+    #[test]
+    fn own_functions_have_names() {
+        let mut symbols = UserSymbols::new(true, true);
+        let found = symbols.resolve(std::process::id(), some_function());
+        assert!(found.name.is_some_and(|n| n.contains("some_function")), "own symbols are there");
+        assert_eq!(found.offset, 0);
+        assert!(UserSymbols::new(false, true).resolve(1, 2).name.is_none());
+    }
 }

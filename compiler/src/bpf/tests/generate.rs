@@ -1,7 +1,7 @@
 //! Random CLIF functions for differential tests.
 //!
-//! The same seed gives the same program in two forms: for the back end (inputs
-//! and result in a context buffer, symbols, barriers and helper calls) and for
+//! The same seed gives the same program in different forms: for the back end
+//! (inputs in a context buffer, symbols, barriers and helper calls) and for
 //! Cranelift's interpreter (inputs as parameters, no symbols, no calls). The
 //! interpreter runs the unoptimised function and is the oracle.
 
@@ -17,10 +17,14 @@ use crate::helper::Helper;
 /// How many 64-bit inputs a program has; the result follows them.
 pub(super) const INPUTS: usize = 4;
 
-/// Which of the two forms to build.
+/// Which of the forms to build.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
+    /// Stores its result behind the inputs.
     Program,
+    /// Returns its result and keeps to atomic operations that every kernel has;
+    /// for contexts that cannot be written.
+    ReadOnly,
     Oracle,
 }
 
@@ -31,6 +35,8 @@ pub(super) struct Profile {
     pub(super) statements: u32,
     /// Also operations that only the optimiser introduces.
     pub(super) rare: bool,
+    /// Also atomic operations that give the old value.
+    pub(super) fetch: bool,
 }
 
 /// xorshift64*: small, and the same everywhere.
@@ -89,7 +95,7 @@ struct Generator<'a> {
 /// The program of `seed`.
 pub(super) fn generate(seed: u64, form: Form, profile: Profile, symbols: &mut SymbolTable) -> ir::Function {
     let mut signature = ir::Signature::new(CallConv::Fast);
-    let params = if form == Form::Program { 1 } else { INPUTS };
+    let params = if form == Form::Oracle { INPUTS } else { 1 };
     signature.params.resize(params, ir::AbiParam::new(I64));
     signature.returns.push(ir::AbiParam::new(I64));
     let mut func = ir::Function::with_name_signature(ir::UserFuncName::user(0, 0), signature);
@@ -123,9 +129,11 @@ impl Generator<'_> {
         let params = self.f.block_params(entry).to_vec();
         let inputs: Vec<Value> = match self.form {
             Form::Oracle => params,
-            Form::Program => {
-                self.ctx = Some(params[0]);
-                let load = |at: usize| (at * 8) as i32;
+            Form::Program | Form::ReadOnly => {
+                self.ctx = (self.form == Form::Program).then_some(params[0]);
+                // The first word of a tracepoint's context is the kernel's own.
+                let first = if self.ctx.is_some() { 0 } else { 8 };
+                let load = |at: usize| (first + at * 8) as i32;
                 (0..INPUTS).map(|at| self.f.ins().load(I64, flags(), params[0], load(at))).collect()
             }
         };
@@ -434,23 +442,23 @@ impl Generator<'_> {
         let address = self.f.ins().iadd(base, offset);
         let value = self.operand(ty);
         let old = match self.random.below(7) {
-            0 => {
+            0 if self.profile.fetch => {
                 let expected = self.operand(ty);
                 self.f.ins().atomic_cas(flags(), address, expected, value)
             }
             _ => {
-                let op = self.random.pick(&[
-                    AtomicRmwOp::Add,
-                    AtomicRmwOp::Sub,
-                    AtomicRmwOp::And,
-                    AtomicRmwOp::Or,
-                    AtomicRmwOp::Xor,
-                    AtomicRmwOp::Xchg,
-                ]);
+                let every: &[AtomicRmwOp] = &[AtomicRmwOp::Add, AtomicRmwOp::Sub];
+                let bitwise: &[AtomicRmwOp] =
+                    &[AtomicRmwOp::Add, AtomicRmwOp::Sub, AtomicRmwOp::And, AtomicRmwOp::Or, AtomicRmwOp::Xor];
+                let op = match self.form {
+                    Form::ReadOnly => self.random.pick(every),
+                    _ if self.profile.fetch && self.random.below(6) == 0 => AtomicRmwOp::Xchg,
+                    _ => self.random.pick(bitwise),
+                };
                 self.f.ins().atomic_rmw(ty, flags(), op, address, value)
             }
         };
-        if self.random.below(2) == 0 {
+        if self.profile.fetch && self.random.below(2) == 0 {
             let vars: Vec<Variable> = self.vars.iter().filter(|(other, _)| *other == ty).map(|&(_, var)| var).collect();
             let var = self.random.pick(&vars);
             self.f.def_var(var, old);
@@ -465,8 +473,8 @@ impl Generator<'_> {
         let result = match (self.form, barrier) {
             (Form::Oracle, true) => value,
             (Form::Oracle, false) => self.f.ins().bor(zero, value),
-            (Form::Program, true) => self.call_named(Namespace::Barrier, 0, &[value]),
-            (Form::Program, false) => {
+            (_, true) => self.call_named(Namespace::Barrier, 0, &[value]),
+            (_, false) => {
                 let id = Helper::GetPrandomU32.id();
                 let number = self.call_named(Namespace::Helper, id, &[]);
                 let nothing = self.f.ins().band(number, zero);

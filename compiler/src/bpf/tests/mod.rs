@@ -4,3 +4,4 @@ mod filetests;
 mod fuzz;
 mod generate;
 mod kernel;
+mod results;

@@ -98,6 +98,7 @@ static FUNCTIONS: &[Function] = &[
     row("is_unsigned_integer", "is_unsigned_integer(value)", 1, 1, meta::is_unsigned_integer),
     row("join", "join(pointer to strings) or join(pointer to strings, separator)", 1, 2, output::join),
     row("kaddr", "kaddr(symbol)", 1, 1, symbols::kaddr),
+    row("kfunc_exist", "kfunc_exist(name)", 1, 1, symbols::kfunc_exist),
     row("kptr", "kptr(pointer)", 1, 1, memory::kptr),
     row("kstack", "kstack(), kstack(mode), kstack(frames), kstack(mode, frames)", 0, 2, symbols::kstack),
     row("ksym", "ksym(address)", 1, 1, symbols::ksym),
@@ -147,7 +148,6 @@ static FUNCTIONS: &[Function] = &[
 static UNSUPPORTED: &[(&str, &str)] = &[
     ("skboutput", "writes packets to a capture file"),
     ("unwatch", "removes a watchpoint"),
-    ("kfunc_exist", "asks for a kernel function"),
     ("kfunc_allowed", "asks for a kernel function"),
     ("dw_ustack", "unwinds by DWARF tables"),
     ("debugf", "writes to the kernel's trace pipe"),

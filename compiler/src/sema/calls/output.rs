@@ -187,7 +187,7 @@ pub(super) fn time(c: &mut Checker, call: &Call) -> Typed {
 /// `exit()`, `exit(status)`.
 pub(super) fn exit(c: &mut Checker, call: &Call) -> Typed {
     if c.probe.as_ref().is_some_and(|p| p.callbacks > 0) {
-        return c.error("E0425", call.span, "`exit` cannot be called in a `for` over a map", "leave the loop first");
+        return c.error("E0425", call.span, "`exit` cannot be called in a `for` loop", "leave the loop first");
     }
     let status = match call.arg(0) {
         Some(e) => super::integer(c, e, true, "the exit status")?,

@@ -79,6 +79,12 @@ pub(super) fn kaddr(c: &mut Checker, call: &Call) -> Typed {
     Some(c.start(StartValue::KernelAddress(name), Type::U64, call.span))
 }
 
+/// `kfunc_exist(name)`: about the kernel that the tracer runs on.
+pub(super) fn kfunc_exist(c: &mut Checker, call: &Call) -> Typed {
+    let name = constant_string(c, call.arg(0)?, "the name")?;
+    Some(c.start(StartValue::KfuncExists(name), Type::Bool, call.span))
+}
+
 /// `percpu_kaddr(symbol, cpu)`.
 pub(super) fn percpu_kaddr(c: &mut Checker, call: &Call) -> Typed {
     let name = constant_string(c, call.arg(0)?, "the symbol")?;

@@ -34,6 +34,8 @@ pub(super) fn fault(fault: &Fault, span: impl Fn(Range<usize>) -> Span) -> Diagn
         }
         Fault::TooDeep(at) => Diagnostic::error("E0102", format!("nested more than {MAX_NESTING} levels deep"))
             .at(span(*at..at + 1), "one level too many"),
+        Fault::Stray(at) => Diagnostic::error("E0106", "unexpected closing bracket")
+            .at(span(*at..at + 1), "no bracket of its kind is open"),
         Fault::Unclosed { open, bracket, at, found } => {
             let (bracket, close) = (*bracket as char, closing(*bracket));
             let d = Diagnostic::error("E0105", format!("missing `{close}`"))
@@ -204,11 +206,15 @@ struct Mistake {
 type Recogniser = fn(&Failure<'_>) -> Option<Mistake>;
 
 /// Tried in order; the first that fits words the message.
-const RECOGNISED: [Recogniser; 9] = [
+const RECOGNISED: [Recogniser; 13] = [
+    directive,
     c_style_for,
     assignment_as_value,
     word_operator,
     else_without_if,
+    c_declaration,
+    map_in_block,
+    comma_in_config,
     call_without_parens,
     reserved_word,
     open_predicate,
@@ -258,7 +264,13 @@ impl<'t> Failure<'t> {
 
     /// The expected things in words, the most telling first.
     fn expected(&self) -> String {
-        let mut phrases: Vec<(u8, &str)> = self.positives.iter().filter_map(|r| phrase(*r)).collect();
+        let starts_operand = |r: &&Rule| OPERANDS.contains(*r);
+        let operand = self.positives.iter().filter(starts_operand).count() > 2;
+        let named = self.positives.iter().filter(|r| !operand || !starts_operand(r));
+        let mut phrases: Vec<(u8, &str)> = named.filter_map(|r| phrase(*r)).collect();
+        if operand {
+            phrases.push((4, "an expression"));
+        }
         phrases.sort_unstable();
         phrases.dedup();
         let mut words: Vec<&str> = phrases.into_iter().map(|(_, w)| w).collect();
@@ -270,6 +282,24 @@ impl<'t> Failure<'t> {
         }
     }
 }
+
+/// What an expression may start with: several of these together are one.
+const OPERANDS: [Rule; 14] = [
+    Rule::number,
+    Rule::string,
+    Rule::character,
+    Rule::identifier,
+    Rule::any_word,
+    Rule::variable,
+    Rule::map,
+    Rule::positional,
+    Rule::lparen,
+    Rule::lbrace,
+    Rule::block,
+    Rule::paren,
+    Rule::prefix_op,
+    Rule::name_or_call,
+];
 
 /// What a rule is called, and how far in front it stands in a list.
 fn phrase(rule: Rule) -> Option<(u8, &'static str)> {
@@ -323,6 +353,47 @@ fn mistake(code: &'static str, message: impl Into<String>, label: &str, help: im
     Some(Mistake { code, message: message.into(), label: label.into(), help: help.into(), behind: false })
 }
 
+fn directive(f: &Failure<'_>) -> Option<Mistake> {
+    if f.token() != "#" {
+        return None;
+    }
+    mistake("E0107", "a preprocessor line cannot stand here", "", "put it before the first probe, on a line of its own")
+}
+
+/// `int x = 1`.
+fn c_declaration(f: &Failure<'_>) -> Option<Mistake> {
+    const TYPES: [&str; 18] = [
+        "int", "long", "short", "char", "unsigned", "string", "bool", "auto", "var", "int8", "int16", "int32", "int64",
+        "uint8", "uint16", "uint32", "uint64", "u64",
+    ];
+    if !f.wants(Rule::semi) || f.new_line() || !TYPES.contains(&f.before()) || !f.token().starts_with(is_word) {
+        return None;
+    }
+    let help = format!("write `let ${} : {} = ...;`", f.token(), f.before());
+    mistake("E0110", "variables start with `$` and are declared with `let`", "", help)
+}
+
+/// `let @m = ...` inside a block.
+fn map_in_block(f: &Failure<'_>) -> Option<Mistake> {
+    if f.before() != "let" || !f.token().starts_with('@') || !f.wants(Rule::variable) {
+        return None;
+    }
+    mistake(
+        "E0110",
+        "maps are not declared inside blocks",
+        "",
+        "assign to it, or put the declaration outside of the probes",
+    )
+}
+
+/// `config = { a = 1, b = 2 }`.
+fn comma_in_config(f: &Failure<'_>) -> Option<Mistake> {
+    if f.token() != "," || !f.text.starts_with("config") || !f.wants(Rule::semi) {
+        return None;
+    }
+    mistake("E0110", "expected `;`, found `,`", "", "settings are separated by semicolons")
+}
+
 /// `for (i = 0; i < n; i++)`.
 fn c_style_for(f: &Failure<'_>) -> Option<Mistake> {
     let head = f.text.get(..f.token.start)?;
@@ -350,6 +421,12 @@ fn assignment_as_value(f: &Failure<'_>) -> Option<Mistake> {
 
 /// `a and b`, `elif`.
 fn word_operator(f: &Failure<'_>) -> Option<Mistake> {
+    let head = f.text.get(..f.token.start)?;
+    let branch = ["elif", "elsif", "elseif"].iter().filter_map(|w| head.rfind(w).map(|i| (i, w))).max();
+    let branch = branch.filter(|(at, _)| head[..*at].trim_end().ends_with('}') && !head[*at..].contains(['{', ';']));
+    if let Some((_, word)) = branch.filter(|_| f.token() == "{") {
+        return mistake("E0110", format!("there is no `{word}`"), "", "write `else if`");
+    }
     let help = match f.token() {
         "and" => "write `&&`",
         "or" => "write `||`",
@@ -403,7 +480,8 @@ fn no_block(f: &Failure<'_>) -> Option<Mistake> {
         let found = if f.token.is_empty() { String::new() } else { format!(", found {}", f.found()) };
         return mistake("E0115", format!("expected the probe's block `{{ ... }}`{found}"), "", "");
     }
-    mistake("E0110", format!("expected a block `{{ ... }}`, found {}", f.found()), "", "")
+    let help = if f.token.is_empty() { "" } else { "the braces cannot be left out" };
+    mistake("E0110", format!("expected a block `{{ ... }}`, found {}", f.found()), "", help)
 }
 
 fn missing_semicolon(f: &Failure<'_>) -> Option<Mistake> {
@@ -412,14 +490,7 @@ fn missing_semicolon(f: &Failure<'_>) -> Option<Mistake> {
     if !f.wants(Rule::semi) || !starts_statement || f.before.is_empty() {
         return None;
     }
-    let typed = !f.new_line() && f.token().starts_with(|c: char| c.is_ascii_alphabetic());
-    let typed = typed && matches!(f.before(), "int" | "long" | "char" | "string" | "bool" | "auto" | "var");
-    let help = if typed || f.before().starts_with("int") || f.before().starts_with("uint") {
-        "variables are declared as `let $name : type = value;`"
-    } else {
-        ""
-    };
-    let mut m = mistake("E0111", format!("expected `;`, found {}", f.found()), "add `;` here", help)?;
+    let mut m = mistake("E0111", format!("expected `;`, found {}", f.found()), "add `;` here", "")?;
     m.behind = true;
     Some(m)
 }

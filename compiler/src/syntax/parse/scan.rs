@@ -42,6 +42,7 @@ pub(super) enum Fault {
     UnterminatedString(Range<usize>),
     UnterminatedComment(usize),
     TooDeep(usize),
+    Stray(usize),
     Unclosed { open: usize, bracket: u8, at: usize, found: Option<u8> },
 }
 
@@ -87,6 +88,10 @@ pub(super) fn outline(text: &str) -> Outline {
     }
     loop {
         s.layout();
+        while s.here() == b';' {
+            s.pos += 1;
+            s.layout();
+        }
         let start = s.pos;
         if start >= s.text.len() {
             break;
@@ -100,9 +105,20 @@ pub(super) fn outline(text: &str) -> Outline {
             s.pos += 1;
         }
         let end = start + text[start..s.pos].trim_end().len();
+        keep_causes(&mut s.faults, faults);
         items.push(RawItem { kind, range: start..end, broken: s.faults.len() > faults });
     }
     Outline { items, faults: s.faults }
+}
+
+/// A string or comment without end swallows brackets: what is missing because
+/// of that is not worth a message.
+fn keep_causes(faults: &mut Vec<Fault>, from: usize) {
+    let unterminated = |f: &Fault| matches!(f, Fault::UnterminatedString(_) | Fault::UnterminatedComment(_));
+    if faults[from..].iter().any(unterminated) {
+        let of_item = faults.split_off(from);
+        faults.extend(of_item.into_iter().filter(unterminated));
+    }
 }
 
 /// Checks the brackets of a text that is one expression.
@@ -220,7 +236,7 @@ impl Scanner<'_> {
                 self.optional_semicolon();
                 ItemKind::Config
             }
-            b"import" if after == b'"' => {
+            b"import" if !matches!(after, b':' | b',' | b'/' | b'{' | b'=') => {
                 self.through_statement();
                 ItemKind::Import
             }
@@ -228,7 +244,7 @@ impl Scanner<'_> {
                 self.through_declaration();
                 ItemKind::Map
             }
-            b"macro" if is_word(after) => {
+            b"macro" if !matches!(after, b':' | b',' | b'/' | b'{' | b'=') => {
                 self.through_block();
                 ItemKind::Macro
             }
@@ -240,7 +256,7 @@ impl Scanner<'_> {
                 self.line_end();
                 ItemKind::Directive
             }
-            b"" if matches!(self.here(), b'}' | b')' | b']' | b';') => {
+            b"" if matches!(self.here(), b'}' | b')' | b']') => {
                 self.pos += 1;
                 ItemKind::Stray
             }
@@ -398,7 +414,15 @@ impl Scanner<'_> {
             let depth = open.len();
             let top = open.last_mut().unwrap_or(&mut root);
             match b {
-                b'"' => self.string(),
+                b'"' => {
+                    let faults = self.faults.len();
+                    self.string();
+                    if self.faults.len() > faults {
+                        // What the rest of the line closes is closed, or
+                        // everything behind it would be lost as well.
+                        self.pos = at + 1;
+                    }
+                }
                 b'\'' => self.character(),
                 b'/' if matches!(self.byte(at + 1), b'/' | b'*') => self.layout(),
                 b'/' if stop == Stop::Predicate && depth == 0 => {
@@ -469,9 +493,7 @@ impl Scanner<'_> {
     fn close(&mut self, open: &mut Vec<Open>, at: usize, waiting: &mut usize) {
         let partner = partner(self.here());
         let Some(i) = open.iter().rposition(|o| o.bracket == partner) else {
-            let o = &open[open.len() - 1];
-            let fault = Fault::Unclosed { open: o.at, bracket: o.bracket, at, found: Some(self.here()) };
-            self.faults.push(fault);
+            self.faults.push(Fault::Stray(at));
             return;
         };
         if i + 1 < open.len() {

@@ -1,0 +1,162 @@
+//! `btc run`: builds a script to a temporary file and runs it.
+//!
+//! In: bpftrace's options with bpftrace's meaning. Those of the compilation are
+//! taken here, the others are handed to the tracer. Out: the tracer's status.
+
+use super::{FAILED, ScriptArgs, finish, request};
+use crate::driver::{self, Btf, Emit};
+use crate::link;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser};
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct RunArgs {
+    /// Options of btc and of the tracer, the script, its parameters.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// Options of `btc run` that belong to the compilation and take a value.
+pub(super) const COMPILE_VALUES: &[&str] = &["-e", "-I", "--include", "--config", "--btf"];
+
+/// Options of the tracer that take a value.
+pub(super) const RUN_VALUES: &[&str] = &[
+    "-f",
+    "--format",
+    "-o",
+    "--output",
+    "-B",
+    "--buffering",
+    "-p",
+    "--pid",
+    "-c",
+    "--cmd",
+    "--map",
+    "--probe-filter",
+    "--no-feature",
+    "--traceable-functions",
+    "--debuginfo",
+    "--dwarf-pid",
+];
+
+/// Options of the tracer without a value.
+pub(super) const RUN_FLAGS: &[&str] = &[
+    "-q",
+    "--quiet",
+    "-k",
+    "--warnings",
+    "--usdt-file-activation",
+    "--wait-detach",
+    "--dry-run",
+    "--about",
+    "--source",
+    "--check",
+];
+
+/// Splits the arguments of `btc run` into those of the compilation, the script
+/// and those of the tracer.
+fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>, Vec<OsString>)> {
+    let (mut compile, mut tracer, mut file) = (Vec::new(), Vec::new(), None);
+    let mut args = args.into_iter();
+    let mut inline = false;
+    while let Some(arg) = args.next() {
+        let text = arg.to_string_lossy().into_owned();
+        let option = text.split('=').next().unwrap_or("").to_string();
+        let joined = text.contains('=') && text.starts_with("--");
+        if text == "--" {
+            tracer.push(arg);
+            tracer.extend(args);
+            break;
+        } else if COMPILE_VALUES.contains(&option.as_str()) {
+            inline |= option == "-e";
+            compile.push(arg);
+            if !joined {
+                compile.push(args.next().with_context(|| format!("{option} needs a value"))?);
+            }
+        } else if matches!(text.as_str(), "--unsafe" | "--no-warnings") {
+            compile.push(arg.clone());
+            tracer.push(arg);
+        } else if RUN_VALUES.contains(&option.as_str()) {
+            tracer.push(arg);
+            if !joined {
+                tracer.push(args.next().with_context(|| format!("{option} needs a value"))?);
+            }
+        } else if text.starts_with('-') && text != "-" {
+            tracer.push(arg);
+        } else if file.is_none() && !inline {
+            file = Some(PathBuf::from(arg));
+        } else {
+            // Parameters of the script end the options, as bpftrace has it.
+            tracer.push(arg);
+            tracer.extend(args);
+            break;
+        }
+    }
+    Ok((compile, file, tracer))
+}
+
+/// As `ScriptArgs`, for the part of `btc run`'s arguments that is ours.
+#[derive(Parser)]
+#[command(name = "btc run")]
+struct RunScript {
+    #[command(flatten)]
+    script: ScriptArgs,
+}
+
+/// `btc run`, and bpftrace's way to run a script.
+pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
+    let (compile, file, tracer) = split_run_args(args.args)?;
+    let script = RunScript::parse_from(std::iter::once(OsString::from("btc run")).chain(compile)).script;
+    if file.is_none() && script.program.is_none() {
+        bail!("name a script, or give the program with -e\nusage: btc run [options] FILE|-e PROGRAM [parameters]");
+    }
+    let mut request = request(&script, file.as_deref())?;
+    if script.btf.is_empty() {
+        request.btf = Btf::Running;
+    }
+    let done = driver::compile(&request, Emit::Exe);
+    let Some(bytes) = finish(done, script.no_warnings)? else { return Ok(ExitCode::from(FAILED)) };
+    exec(&bytes, tracer)
+}
+
+/// Runs an executable from memory, in place of this process.
+fn exec(bytes: &[u8], args: Vec<OsString>) -> Result<ExitCode> {
+    let mut file = tempfile::Builder::new().prefix("btc-run-").tempfile().context("cannot create a temporary file")?;
+    file.write_all(bytes)?;
+    link::write_executable(file.path(), bytes)?;
+    let path = file.path().to_path_buf();
+    // The file must outlive this process's image, not the tracer's: a child runs
+    // it, and its name goes as soon as the child is started.
+    let mut child = Command::new(&path);
+    child.arg0("btc run").args(args);
+    let status = child.status().with_context(|| format!("cannot run {}", path.display()))?;
+    drop(file);
+    Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(FAILED)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(args: &[&str]) -> (Vec<String>, Option<PathBuf>, Vec<String>) {
+        let (c, f, t) = split_run_args(args.iter().map(OsString::from).collect()).unwrap();
+        let strings = |v: Vec<OsString>| v.into_iter().map(|s| s.into_string().unwrap()).collect();
+        (strings(c), f, strings(t))
+    }
+
+    #[test]
+    fn run_arguments_are_shared_out() {
+        let (c, f, t) = split(&["-e", "BEGIN {}", "-c", "ls -l", "-I", "inc", "-q", "1", "--", "--x=2"]);
+        assert_eq!(c, ["-e", "BEGIN {}", "-I", "inc"]);
+        assert_eq!(f, None);
+        assert_eq!(t, ["-c", "ls -l", "-q", "1", "--", "--x=2"]);
+        let (_, f, t) = split(&["-v", "x.bt", "-5"]);
+        assert_eq!((f, t), (Some(PathBuf::from("x.bt")), vec!["-v".to_string(), "-5".into()]));
+    }
+}

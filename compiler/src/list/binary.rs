@@ -1,0 +1,83 @@
+//! Functions and static probes of ELF files.
+//!
+//! In: the path of a binary. Out: names of its functions, from both symbol
+//! tables, and (provider, name) of its static probes.
+
+use anyhow::{Context, Result};
+use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Type of SystemTap's notes (`_SDT_NOTE_TYPE` of sys/sdt.h).
+const NOTE_TYPE: u32 = 3;
+
+/// Functions that the file defines.
+pub(super) fn functions(path: &Path) -> Result<BTreeSet<String>> {
+    let bytes = read(path)?;
+    let elf = object::File::parse(&*bytes).with_context(|| format!("{} is no ELF file", path.display()))?;
+    let defined = |s: &object::Symbol<'_, '_>| s.kind() == SymbolKind::Text && s.address() != 0 && !s.is_undefined();
+    let symbols = elf.symbols().chain(elf.dynamic_symbols()).filter(defined);
+    Ok(symbols.filter_map(|s| s.name().ok().filter(|n| !n.is_empty()).map(str::to_owned)).collect())
+}
+
+/// Static probes that the file describes in its notes.
+pub(super) fn static_probes(path: &Path) -> Result<BTreeSet<(String, String)>> {
+    let bytes = read(path)?;
+    let elf = object::File::parse(&*bytes).with_context(|| format!("{} is no ELF file", path.display()))?;
+    let Some(section) = elf.section_by_name(".note.stapsdt") else { return Ok(BTreeSet::new()) };
+    let notes = section.data().with_context(|| format!("cannot read the notes of {}", path.display()))?;
+    Ok(parse_notes(notes))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Notes: three words, the name and the description, both padded to four bytes.
+/// A description is three addresses, then provider, name and arguments, each
+/// ended by a zero byte.
+fn parse_notes(mut bytes: &[u8]) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    while bytes.len() >= 12 {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let (name_len, len, kind) = (word(0) as usize, word(4) as usize, word(8));
+        let start = 12 + name_len.saturating_add(3) / 4 * 4;
+        let Some(description) = bytes.get(start..start.saturating_add(len)) else { break };
+        if kind == NOTE_TYPE && bytes[12..].starts_with(b"stapsdt\0") {
+            let mut texts = description.get(24..).unwrap_or(&[]).split(|&b| b == 0);
+            let mut text = || texts.next().map(|t| String::from_utf8_lossy(t).into_owned());
+            if let (Some(provider), Some(name)) = (text(), text()) {
+                found.insert((provider, name));
+            }
+        }
+        bytes = bytes.get(start + len.saturating_add(3) / 4 * 4..).unwrap_or(&[]);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_taken_apart() {
+        let mut description = vec![0u8; 24];
+        description.extend(b"prov\0probe\0-4@%edi\0");
+        let mut note = Vec::new();
+        for word in [8, description.len() as u32, NOTE_TYPE] {
+            note.extend(word.to_le_bytes());
+        }
+        note.extend(b"stapsdt\0");
+        note.extend(&description);
+        note.resize(note.len().next_multiple_of(4), 0);
+        let twice = [note.clone(), note.clone()].concat();
+        assert_eq!(parse_notes(&twice), BTreeSet::from([("prov".to_string(), "probe".to_string())]));
+        assert!(parse_notes(&note[..30]).is_empty());
+    }
+
+    #[test]
+    fn the_running_test_has_functions() {
+        let own = functions(&std::env::current_exe().unwrap()).unwrap();
+        assert!(own.contains("main"));
+    }
+}

@@ -1,0 +1,1 @@
+(BEGIN|begin)\nuprobe:/tmp/btc-tests/fix/target:add\nuprobe:/tmp/btc-tests/fix/target:nothing\n(END|end)\n+@\[uprobe:/tmp/btc-tests/fix/target:(add|nothing)\]: 1\n@\[uprobe:/tmp/btc-tests/fix/target:(add|nothing)\]: 1

@@ -1,0 +1,3 @@
+build: --no-warnings
+streams: stderr
+lacks: Return value discarded

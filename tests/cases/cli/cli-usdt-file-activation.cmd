@@ -1,0 +1,3 @@
+flags: --usdt-file-activation
+sort: yes
+c: /tmp/btc-tests/fix/target sem

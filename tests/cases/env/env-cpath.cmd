@@ -1,0 +1,1 @@
+env: CPATH=/tmp/btc-tests/fix/inc

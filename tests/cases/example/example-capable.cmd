@@ -1,0 +1,3 @@
+file: examples/capable.bt
+c: /tmp/btc-tests/fix/workload capabilities
+needs: vm

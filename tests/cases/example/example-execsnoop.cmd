@@ -1,0 +1,3 @@
+file: examples/execsnoop.bt
+c: /tmp/btc-tests/fix/workload execs
+needs: both

@@ -1,0 +1,3 @@
+file: examples/exitsnoop.bt
+c: /tmp/btc-tests/fix/workload exits
+needs: both

@@ -1,0 +1,3 @@
+file: examples/gethostlatency.bt
+c: /tmp/btc-tests/fix/workload lookup
+needs: both

@@ -1,0 +1,3 @@
+file: examples/killsnoop.bt
+c: /tmp/btc-tests/fix/workload kills
+needs: both

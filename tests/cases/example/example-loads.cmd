@@ -1,0 +1,3 @@
+file: examples/loads.bt
+c: /tmp/btc-tests/fix/workload sleep 1500
+needs: vm

@@ -1,0 +1,3 @@
+file: examples/profile.bt
+c: /tmp/btc-tests/fix/workload spin 500
+needs: both

@@ -1,0 +1,3 @@
+file: examples/statsnoop.bt
+c: /tmp/btc-tests/fix/workload stats
+needs: both

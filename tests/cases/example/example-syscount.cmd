@@ -1,0 +1,3 @@
+file: examples/syscount.bt
+c: /tmp/btc-tests/fix/workload syscalls
+needs: both

@@ -1,0 +1,3 @@
+file: examples/tcplife.bt
+c: /tmp/btc-tests/fix/workload tcp
+needs: both

@@ -1,0 +1,3 @@
+file: examples/vfsstat.bt
+c: /tmp/btc-tests/fix/workload files
+needs: vm

@@ -1,0 +1,2 @@
+build: --unsafe
+c: /tmp/btc-tests/fix/target add say

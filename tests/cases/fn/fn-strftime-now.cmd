@@ -1,0 +1,1 @@
+post: date +%Y-%m-%d > /tmp/btc-tests/work/today

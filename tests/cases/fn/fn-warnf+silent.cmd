@@ -1,0 +1,3 @@
+streams: stderr
+flags: --no-warnings
+lacks: odd thing

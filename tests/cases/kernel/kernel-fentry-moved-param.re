@@ -1,0 +1,1 @@
+btc-dir 750(\nbtc-dir 750)*

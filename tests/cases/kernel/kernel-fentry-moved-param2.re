@@ -1,0 +1,1 @@
+to in 1(\nto in 1)*

@@ -1,0 +1,3 @@
+needs: vm
+c: /tmp/btc-tests/fix/workload dirs
+sort: yes

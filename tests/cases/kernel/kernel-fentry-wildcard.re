@@ -1,0 +1,1 @@
+@\[fentry:vmlinux:vfs_(mk|rm)dir\]: [12]\n@\[fentry:vmlinux:vfs_(mk|rm)dir\]: [12]

@@ -1,0 +1,1 @@
+(?s)(.*\n)?@\[kprobe:vfs_(read|write)\]: \d+\n(.*\n)?@\[kprobe:vfs_(read|write)\]: \d+(\n.*)?

@@ -1,0 +1,1 @@
+(?s).*do_nanosleep\+\d+\n.*

@@ -1,0 +1,3 @@
+needs: both
+c: /tmp/btc-tests/fix/target getppid 3
+sort: yes

@@ -1,0 +1,3 @@
+needs: vm
+c: /tmp/btc-tests/fix/target nanosleep 2
+sort: yes

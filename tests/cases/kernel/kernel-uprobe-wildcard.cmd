@@ -1,0 +1,3 @@
+needs: both
+c: /tmp/btc-tests/fix/target twice 2
+sort: yes

@@ -1,0 +1,2 @@
+needs: both
+c: /tmp/btc-tests/fix/target stack 1 sleep 2000

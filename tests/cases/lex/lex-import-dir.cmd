@@ -1,0 +1,1 @@
+pre: mkdir -p /tmp/btc-tests/work/impd && chmod 755 /tmp/btc-tests/work/impd && printf 'macro m_one() { 1 }\n' > /tmp/btc-tests/work/impd/a.bt && printf 'macro m_two() { 2 }\n' > /tmp/btc-tests/work/impd/b.bt

@@ -1,0 +1,1 @@
+build: -I /tmp/btc-tests/fix/inc

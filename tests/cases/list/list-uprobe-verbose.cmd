@@ -1,0 +1,2 @@
+mode: tool
+args: -lv 'uprobe:/tmp/btc-tests/fix/target:add'

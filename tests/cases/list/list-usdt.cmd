@@ -1,0 +1,3 @@
+mode: tool
+args: -l 'usdt:/tmp/btc-tests/fix/target:*'
+sort: yes

@@ -1,0 +1,2 @@
+c: /tmp/btc-tests/fix/target nanosleep 2
+needs: vm

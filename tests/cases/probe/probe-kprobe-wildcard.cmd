@@ -1,0 +1,3 @@
+c: /tmp/btc-tests/fix/target nanosleep 2
+needs: vm
+sort: yes

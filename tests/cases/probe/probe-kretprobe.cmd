@@ -1,0 +1,2 @@
+c: /tmp/btc-tests/fix/target openbad 1
+needs: vm

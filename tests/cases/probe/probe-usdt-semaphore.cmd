@@ -1,0 +1,3 @@
+sort: yes
+c: /tmp/btc-tests/fix/target sem
+needs: both

@@ -1,0 +1,2 @@
+c: /tmp/btc-tests/fix/target sleep 1500
+needs: vm

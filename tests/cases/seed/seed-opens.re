@@ -1,0 +1,1 @@
+(?s).*target           /nonexistent/btc

@@ -1,0 +1,1 @@
+torn 0 hot [1-9]\d* cold 1

@@ -1,0 +1,3 @@
+mode: tool
+args: -e 'BEGIN { print(5); }'
+oracle: none

@@ -1,0 +1,3 @@
+mode: tool
+args: build --emit ast -e 'BEGIN { print(curtask->tgid); }'
+oracle: none

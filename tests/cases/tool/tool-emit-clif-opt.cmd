@@ -1,0 +1,3 @@
+mode: tool
+args: build --emit clif-opt -e 'BEGIN { print(curtask->tgid); }'
+oracle: none

@@ -1,0 +1,3 @@
+mode: tool
+args: build --emit clif -e 'BEGIN { print(curtask->tgid); }'
+oracle: none

@@ -1,0 +1,3 @@
+mode: tool
+args: list -v tracepoint:syscalls:sys_enter_openat
+oracle: none

@@ -1,0 +1,4 @@
+mode: tool
+exit: any
+streams: both
+oracle: none

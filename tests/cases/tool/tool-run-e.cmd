@@ -1,0 +1,3 @@
+mode: tool
+args: run -e 'BEGIN { printf("%d\n", $1 + 1); }' 41
+oracle: none

@@ -1,0 +1,3 @@
+mode: tool
+args: --version
+oracle: none

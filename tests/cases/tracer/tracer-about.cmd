@@ -1,0 +1,2 @@
+flags: --about
+oracle: none

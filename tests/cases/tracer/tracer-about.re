@@ -1,0 +1,1 @@
+(?s).*tracepoint:syscalls:sys_enter_getppid.*

@@ -1,0 +1,3 @@
+flags: -c 'sh -c "exit 3"' 
+exit: any
+oracle: none

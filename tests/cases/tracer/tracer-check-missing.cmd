@@ -1,0 +1,5 @@
+flags: --check
+exit: !0
+streams: both
+needs: vm
+oracle: none

@@ -1,0 +1,1 @@
+(?s).*no_such_kernel_function.*

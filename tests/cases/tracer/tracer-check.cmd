@@ -1,0 +1,3 @@
+flags: --check
+needs: both
+oracle: none

@@ -1,0 +1,4 @@
+args: -- --level=many
+exit: !0
+streams: stderr
+oracle: none

@@ -1,0 +1,2 @@
+args: 5 -- --name=bob --level 9
+oracle: none

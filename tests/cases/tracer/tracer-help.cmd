@@ -1,0 +1,2 @@
+flags: --help
+oracle: none

@@ -1,0 +1,1 @@
+(?s).*a header comment that --help shows.*--name.*--level.*

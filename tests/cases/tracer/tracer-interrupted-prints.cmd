@@ -1,0 +1,2 @@
+until: INT 1
+oracle: none

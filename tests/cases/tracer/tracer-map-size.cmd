@@ -1,0 +1,2 @@
+flags: --map @a=2
+oracle: none

@@ -1,0 +1,2 @@
+flags: --unsafe -kk --no-warnings -q
+oracle: none

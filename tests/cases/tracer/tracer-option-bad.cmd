@@ -1,0 +1,4 @@
+flags: --nosuch
+exit: 1
+streams: stderr
+oracle: none

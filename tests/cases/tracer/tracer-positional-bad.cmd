@@ -1,0 +1,4 @@
+args: notanumber
+exit: !0
+streams: stderr
+oracle: none

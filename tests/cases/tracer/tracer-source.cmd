@@ -1,0 +1,2 @@
+flags: --source
+oracle: none

@@ -1,0 +1,3 @@
+exit: fail
+streams: stderr
+oracle: none

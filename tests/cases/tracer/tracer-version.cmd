@@ -1,0 +1,2 @@
+flags: --version
+oracle: none

@@ -1,0 +1,2 @@
+args: target
+c: /tmp/btc-tests/fix/target add 1

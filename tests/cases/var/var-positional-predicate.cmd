@@ -1,0 +1,2 @@
+args: 2
+c: /tmp/btc-tests/fix/target add 5

@@ -1,0 +1,3 @@
+args: add
+c: /tmp/btc-tests/fix/target add
+needs: both
