@@ -12,9 +12,9 @@ use crate::render::Renderer;
 use crate::render::json;
 use crate::render::map::Selection;
 use anyhow::{Context as _, Result};
-use btc_payload::event::{Action, Event, EventId};
+use btc_payload::event::{Action, Event, EventId, RECORD_HEADER};
 use btc_payload::format::Format;
-use btc_payload::layout::ValueType;
+use btc_payload::layout::{ValueType, fields_layout};
 use btc_payload::manifest::{LocationId, Map, MapId, MapRole};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
@@ -75,7 +75,7 @@ impl<'a> Actions<'a> {
             Action::Time { format } => {
                 self.in_line("time", |_, out| crate::render::time::now(out, format));
             }
-            Action::Join { separator } => self.join(separator, id, event, record),
+            Action::Join { separator } => self.join(separator, event, record),
             Action::Cat(format) => self.cat(format, id, event, record)?,
             Action::System(format) => self.system(format, id, event, record)?,
             Action::Exit => self.exit = Some(integer(self.layouts.field(id, record, 0), 8, true) as i32),
@@ -233,16 +233,23 @@ impl<'a> Actions<'a> {
         self.map(id).map_or(Ok(()), |(map, fd)| f(fd, map, self.cpus))
     }
 
-    fn join(&mut self, separator: &str, id: EventId, event: &Event, record: &[u8]) {
-        let count = integer(self.layouts.field(id, record, 0), 4, false) as u32;
-        let Some(ValueType::Array { elem, len }) = event.fields.get(1) else { return };
-        let bytes = self.layouts.field(id, record, 1).to_vec();
+    /// Joins strings. Their number and the array come as two fields, or as one tuple of both.
+    fn join(&mut self, separator: &str, event: &Event, record: &[u8]) {
+        let tuple = match event.fields.as_slice() {
+            [ValueType::Tuple(parts)] => parts.as_slice(),
+            fields => fields,
+        };
+        let [_, ValueType::Array { elem, len }] = tuple else { return };
+        let (offsets, _) = fields_layout(tuple.iter());
+        let body = record.get(RECORD_HEADER as usize..).unwrap_or(&[]);
+        let count = integer(body, 4, false) as u32;
+        let strings = offsets.get(1).and_then(|&at| body.get(at as usize..)).unwrap_or(&[]);
         self.in_line("join", |a, out| {
             for i in 0..count.min(*len) {
                 if i > 0 {
                     out.extend_from_slice(separator.as_bytes());
                 }
-                a.renderer.text(out, elem, crate::render::text::slice(&bytes, i * elem.size(), elem.size()));
+                a.renderer.text(out, elem, crate::render::text::slice(strings, i * elem.size(), elem.size()));
             }
             if !a.renderer.is_json() {
                 out.push(b'\n');

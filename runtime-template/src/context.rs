@@ -58,7 +58,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The process that probes are restricted to by `-p` or `-c`.
+    /// The process of `-p` or `-c`, to which probes in user memory are restricted.
     pub fn traced_pid(&self) -> Option<u32> {
         self.options.pid.or(self.child)
     }

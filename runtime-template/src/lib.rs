@@ -50,6 +50,7 @@ use std::process::ExitCode;
 
 /// Runs a payload to its end; `None` is an executable that carries none.
 pub fn main(payload: Option<&[u8]>) -> ExitCode {
+    forbid_backtraces();
     match try_main(payload) {
         Ok(status) => ExitCode::from(status as u8),
         Err(e) => {
@@ -57,6 +58,25 @@ pub fn main(payload: Option<&[u8]>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes errors and panics ask for no backtrace, whatever the environment says: the
+/// tables that one is made from are left out of the executable (`stub.ld`), and the
+/// unwinder aborts where it misses its own.
+fn forbid_backtraces() {
+    let names = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
+    let saved = names.map(|name| (name, std::env::var_os(name)));
+    // SAFETY: nothing has started a thread yet.
+    saved.iter().for_each(|(name, _)| unsafe { std::env::remove_var(name) });
+    // The standard library asks the environment once and remembers the answer.
+    let _ = std::backtrace::Backtrace::capture();
+    for (name, value) in saved {
+        if let Some(value) = value {
+            // SAFETY: as above. Programs that the tracer starts get what the user set.
+            unsafe { std::env::set_var(name, value) };
+        }
+    }
+    std::panic::set_hook(Box::new(|info| eprintln!("ERROR: internal error: {info}")));
 }
 
 fn try_main(payload: Option<&[u8]>) -> Result<i32> {
@@ -218,7 +238,7 @@ fn run_begin(context: &Context<'_>, plan: &Plan, loaded: &Loaded) -> Result<()> 
 /// Attaches everything; returns the number of probes.
 fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Vec<OwnedFd>) -> Result<usize> {
     let mut attached = 0;
-    for unit in &plan.units {
+    for unit in attach::in_order(&plan.units) {
         let program = loaded.program(context, unit)?;
         let failed = attach::attach(context, plan, unit, program, open);
         attached += unit.places.len() - failed.len().min(unit.places.len());

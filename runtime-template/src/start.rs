@@ -11,6 +11,7 @@ use crate::sys;
 use crate::target::features::Features;
 use crate::target::functions;
 use anyhow::{Context as _, Result, bail};
+use btc_payload::layout::ValueType;
 use btc_payload::manifest::{Manifest, OptionValue};
 use btc_payload::start::{Feature, Slot, StartValue};
 use std::os::unix::fs::MetadataExt;
@@ -55,7 +56,8 @@ impl Context<'_> {
             },
             ChildPid => self.child.unwrap_or(0).into(),
             HasChild => self.child.is_some().into(),
-            PidFilter => self.options.pid.or(self.child).unwrap_or(0).into(),
+            // Not the -c child: what it starts is to be seen, too.
+            PidFilter => self.options.pid.unwrap_or(0).into(),
             OwnPid => std::process::id().into(),
             PidNamespaceInode => pid_namespace().map_or(0, |(_, inode)| inode),
             PidNamespaceDevice => pid_namespace().map_or(0, |(device, _)| device),
@@ -82,6 +84,8 @@ impl Context<'_> {
             Some(text) => match parse_number(text) {
                 Some(v) => Ok(v as u64),
                 None if self.manifest.positional.get(n as usize - 1).is_some_and(|p| p.text && !p.number) => Ok(0),
+                // Printed as it was given; the number beside it is not looked at.
+                None if self.manifest.events.iter().flat_map(|e| &e.fields).any(|t| shows_parameter(t, n)) => Ok(0),
                 None => bail!("parameter ${n} must be a number, but `{text}` is none"),
             },
         }
@@ -89,6 +93,16 @@ impl Context<'_> {
 
     fn option(&self, index: u32) -> Result<&OptionValue> {
         self.options.named.get(index as usize).context("the payload is inconsistent: an option has no declaration")
+    }
+}
+
+/// Does a value show a positional parameter?
+fn shows_parameter(ty: &ValueType, n: u32) -> bool {
+    match ty {
+        ValueType::Parameter { index } => *index == n,
+        ValueType::Tuple(elems) => elems.iter().any(|t| shows_parameter(t, n)),
+        ValueType::Record(elems) => elems.iter().any(|(_, t)| shows_parameter(t, n)),
+        _ => false,
     }
 }
 

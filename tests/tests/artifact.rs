@@ -14,7 +14,9 @@ use goblin::elf::Elf;
 use goblin::elf::program_header::PT_INTERP;
 
 const MAX_SIZE: usize = 2 << 20;
-const MAX_BUILD: Duration = Duration::from_millis(100);
+/// Three times the budget: `make bench` measures, this notices when something is
+/// wrong by an order of magnitude, also on a busy machine.
+const MAX_BUILD: Duration = Duration::from_millis(300);
 
 fn examples() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("examples")).unwrap();
@@ -46,16 +48,9 @@ fn examples_are_small_and_static() {
         let bytes = fs::read(&out).unwrap();
         let name = script.display();
         assert!(bytes.len() < MAX_SIZE, "{name}: {} bytes", bytes.len());
-        assert_eq!(
-            fs::metadata(&out).unwrap().permissions().mode() & 0o111,
-            0o111,
-            "{name} is not executable"
-        );
+        assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o111, 0o111, "{name} is not executable");
         let elf = Elf::parse(&bytes).unwrap();
-        assert!(
-            elf.program_headers.iter().all(|p| p.p_type != PT_INTERP),
-            "{name} has an interpreter"
-        );
+        assert!(elf.program_headers.iter().all(|p| p.p_type != PT_INTERP), "{name} has an interpreter");
         assert!(elf.libraries.is_empty(), "{name} needs {:?}", elf.libraries);
     }
 }
@@ -63,19 +58,12 @@ fn examples_are_small_and_static() {
 /// The budget is one of release builds; the best of five on a busy machine.
 #[test]
 fn examples_build_fast() {
-    if !btc_tests::btc()
-        .unwrap()
-        .ancestors()
-        .any(|p| p.ends_with("release"))
-    {
+    if !btc_tests::btc().unwrap().ancestors().any(|p| p.ends_with("release")) {
         return skip("examples_build_fast", "not a release build of btc");
     }
     let dir = tempfile::tempdir().unwrap();
     for script in examples() {
-        let best = (0..5)
-            .map(|_| build(&script, &dir.path().join("tracer")))
-            .min()
-            .unwrap();
+        let best = (0..5).map(|_| build(&script, &dir.path().join("tracer"))).min().unwrap();
         assert!(best < MAX_BUILD, "{}: {best:?}", script.display());
     }
 }
@@ -85,11 +73,7 @@ fn every_example_has_a_header_and_a_case() {
     for script in examples() {
         let name = script.file_stem().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(&script).unwrap();
-        for part in [
-            format!(" * {name} - "),
-            " * Usage: ".into(),
-            " * Sample output:".into(),
-        ] {
+        for part in [format!(" * {name} - "), " * Usage: ".into(), " * Sample output:".into()] {
             assert!(text.contains(&part), "{name}: no {part:?}");
         }
         let case = root().join(format!("tests/cases/example/example-{name}.re"));
@@ -106,21 +90,12 @@ fn same_bytes_in_any_directory() {
         for dir in [one.path(), two.path()] {
             fs::copy(&script, dir.join(name)).unwrap();
             let mut command = Command::new(btc_tests::btc().unwrap());
-            command
-                .current_dir(dir)
-                .env("HOME", dir)
-                .env("LANG", "C")
-                .env("TZ", "Asia/Tokyo");
-            let got = process::bounded(command.arg("build").arg(name).args(["-o", "tracer"]), 20)
-                .unwrap();
+            command.current_dir(dir).env("HOME", dir).env("LANG", "C").env("TZ", "Asia/Tokyo");
+            let got = process::bounded(command.arg("build").arg(name).args(["-o", "tracer"]), 20).unwrap();
             assert_eq!(got.status, 0, "{}", got.err);
             made.push(fs::read(dir.join("tracer")).unwrap());
         }
-        assert!(
-            made[0] == made[1],
-            "{}: two builds differ",
-            script.display()
-        );
+        assert!(made[0] == made[1], "{}: two builds differ", script.display());
     }
 }
 
@@ -137,17 +112,10 @@ fn same_bytes_without_sys_and_proc() {
         let hide = "mount -t tmpfs none /sys && mount -t tmpfs none /boot 2>/dev/null; mount -t tmpfs none /lib/modules 2>/dev/null;";
         let btc = btc_tests::btc().unwrap();
         let words = [&btc, &script, &blind].map(|p| quote(&p.to_string_lossy()));
-        let script = format!(
-            "{hide} exec {} build {} -o {}",
-            words[0], words[1], words[2]
-        );
+        let script = format!("{hide} exec {} build {} -o {}", words[0], words[1], words[2]);
         let got = process::run(Command::new("unshare").args(["-m", "sh", "-c", &script])).unwrap();
         assert_eq!(got.status, 0, "{}", got.err);
-        assert!(
-            fs::read(&seen).unwrap() == fs::read(&blind).unwrap(),
-            "{}: /sys matters",
-            words[1]
-        );
+        assert!(fs::read(&seen).unwrap() == fs::read(&blind).unwrap(), "{}: /sys matters", words[1]);
     }
 }
 
@@ -158,20 +126,12 @@ fn help_and_about_need_no_privileges() {
     build(&root().join("examples/vfsslower.bt"), &out);
     let help = process::bounded(Command::new(&out).arg("--help"), 10).unwrap();
     assert_eq!(help.status, 0, "{}", help.err);
-    assert!(
-        help.out.contains("MIN_MS"),
-        "the header comment is not in: {}",
-        help.out
-    );
+    assert!(help.out.contains("MIN_MS"), "the header comment is not in: {}", help.out);
     let about = process::bounded(Command::new(&out).arg("--about"), 10).unwrap();
     assert_eq!(about.status, 0, "{}", about.err);
     assert!(about.out.contains("kprobe:vfs_read"), "{}", about.out);
     let source = process::bounded(Command::new(&out).arg("--source"), 10).unwrap();
-    assert!(
-        source.out.contains("vfsslower - show file reads"),
-        "{}",
-        source.out
-    );
+    assert!(source.out.contains("vfsslower - show file reads"), "{}", source.out);
 }
 
 /// An empty root with only /proc and /sys: no libc, no files, no tools.
@@ -182,25 +142,22 @@ fn runs_in_an_empty_chroot() {
     }
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("empty.bt");
-    fs::write(&script, "BEGIN { printf(\"%s %d\\n\", comm, curtask->tgid == pid); printf(\"%s\\n\", strftime(\"%Y\", nsecs)); }
+    fs::write(
+        &script,
+        "BEGIN { printf(\"%s %d\\n\", comm, curtask->tgid == pid); printf(\"%s\\n\", strftime(\"%Y\", nsecs)); }
 tracepoint:sched:sched_switch { @switches = count(); }
-interval:ms:500 { printf(\"%d\\n\", (int64)@switches > 0); clear(@switches); exit(); }\n").unwrap();
+interval:ms:500 { printf(\"%d\\n\", (int64)@switches > 0); clear(@switches); exit(); }\n",
+    )
+    .unwrap();
     let jail = dir.path().join("jail");
     fs::create_dir_all(jail.join("proc")).unwrap();
     fs::create_dir_all(jail.join("sys")).unwrap();
     build(&script, &jail.join("tracer"));
     let path = quote(&jail.to_string_lossy());
-    let enter = format!(
-        "mount --rbind /proc {path}/proc && mount --rbind /sys {path}/sys && exec chroot {path} /tracer"
-    );
-    let got =
-        process::bounded(Command::new("unshare").args(["-m", "sh", "-c", &enter]), 20).unwrap();
+    let enter =
+        format!("mount --rbind /proc {path}/proc && mount --rbind /sys {path}/sys && exec chroot {path} /tracer");
+    let got = process::bounded(Command::new("unshare").args(["-m", "sh", "-c", &enter]), 20).unwrap();
     assert_eq!(got.status, 0, "{}", got.err);
     let text = btc_tests::verdict::normal(&got.out, false);
-    assert!(
-        text.starts_with("tracer 1\n20") && text.ends_with("\n1"),
-        "{}{}",
-        got.out,
-        got.err
-    );
+    assert!(text.starts_with("tracer 1\n20") && text.ends_with("\n1"), "{}{}", got.out, got.err);
 }

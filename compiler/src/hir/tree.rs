@@ -462,7 +462,7 @@ pub enum Intrinsic {
     JoinArguments,
     /// `(str, str, u64) -> u64`: 0 when the first n characters are equal.
     Strncmp,
-    /// `(str haystack, str needle) -> i64`: position or -1.
+    /// `(str haystack, str needle) -> i64`: position, or -2 if there is none.
     Strstr,
     /// `(str) -> u64`.
     Strlen,

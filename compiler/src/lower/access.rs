@@ -300,6 +300,16 @@ impl Fun<'_, '_, '_> {
         let size = u32::from(size);
         Ok(match from.loc {
             Loc::Own(place) => self.load_number(place, size, signed),
+            // A pointer in an iterator's context may be null, and the verifier refuses
+            // arithmetic on it before a test. Read as kernel memory it is a number.
+            Loc::Context(ptr) if self.probe.kind == ProgramKind::Iter && matches!(ty, Type::Pointer { .. }) => {
+                let mark = self.mark();
+                let (buffer, address) = (self.stack("pointer", 8), self.b.address(ptr));
+                self.read_kernel(buffer, 8, address);
+                let value = self.b.load(buffer.ptr, width(8));
+                self.release(mark);
+                value
+            }
             Loc::Context(ptr) if signed => self.b.load_signed(ptr, width(size)),
             Loc::Context(ptr) => self.b.load(ptr, width(size)),
             Loc::Guarded(address) => self.read_guarded(address, size, signed),

@@ -18,6 +18,8 @@ use crate::hir::types::{Space, Type};
 
 /// Longest variable text that can be searched for on every kernel.
 const LONGEST_NEEDLE: u32 = 64;
+/// What a search gives that finds nothing: `-ENOENT`, as the kernel's `bpf_strstr`.
+const NOT_FOUND: i64 = -2;
 const ONES: i64 = 0x0101_0101_0101_0101;
 const TOPS: i64 = 0x8080_8080_8080_8080_u64 as i64;
 
@@ -67,17 +69,23 @@ impl Fun<'_, '_, '_> {
             self.b.store_const(to.at(size - 1).ptr, width(1), 0);
         }
         let whole = self.b.iconst(i64::from(size));
-        let most = match limit {
-            Some(limit) => {
-                // A limit of zero reads nothing, not even the NUL.
-                self.b.store_const(to.ptr, width(1), 0);
-                let limit = self.b.barrier(limit);
-                self.b.umin(limit, whole)
-            }
-            None => whole,
+        let Some(limit) = limit else {
+            let got = self.read_far_text(to, whole, from, space);
+            return self.mark_if_cut(got, from, space, size, to);
         };
+        // A limit of zero reads nothing, not even the NUL.
+        self.b.store_const(to.ptr, width(1), 0);
+        let known = self.b.as_const(limit);
+        let limit = if known.is_some() { limit } else { self.b.barrier(limit) };
+        let most = self.b.umin(limit, whole);
         let got = self.read_far_text(to, most, from, space);
-        self.mark_if_cut(got, from, space, size, to);
+        // What the script's own limit cuts is not marked as cut.
+        if known.is_none_or(|n| n as u64 > u64::from(size)) {
+            let beyond = self.b.compare(Cmp::Ugt, limit, whole);
+            let open = self.b.begin_if(beyond);
+            self.mark_if_cut(got, from, space, size, to);
+            self.b.end_if(open);
+        }
     }
 
     /// If a text filled its place, looks whether it went on, and marks it as cut:
@@ -400,7 +408,7 @@ impl Fun<'_, '_, '_> {
         Ok(self.b.xor(same, one))
     }
 
-    /// `strstr(haystack, needle)`: position or -1.
+    /// `strstr(haystack, needle)`: position or [`NOT_FOUND`].
     pub(super) fn strstr(&mut self, haystack: &Expr, needle: &Expr) -> R<Value> {
         let (Type::Str { size: h }, Type::Str { size: n }) = (&haystack.ty, &needle.ty) else {
             return internal("search in no text", haystack.span);
@@ -423,7 +431,7 @@ impl Fun<'_, '_, '_> {
         }
         let place = self.indexable(haystack)?;
         if wanted.len() as u32 >= size {
-            return Ok(self.b.iconst(-1));
+            return Ok(self.b.iconst(NOT_FOUND));
         }
         let last = size - wanted.len() as u32;
         self.search(place, last, |f, at| {
@@ -470,10 +478,10 @@ impl Fun<'_, '_, '_> {
         differences
     }
 
-    /// The first position below `end` where `difference` is 0, or -1.
+    /// The first position below `end` where `difference` is 0, or [`NOT_FOUND`].
     fn search(&mut self, place: Own, end: u32, difference: impl FnOnce(&mut Self, Value) -> Value) -> R<Value> {
         let (result, counter) = (self.b.var(), self.b.var());
-        let (minus, zero, done) = (self.b.iconst(-1), self.b.iconst(0), self.b.create_block());
+        let (minus, zero, done) = (self.b.iconst(NOT_FOUND), self.b.iconst(0), self.b.create_block());
         self.b.set(result, minus);
         self.b.set(counter, zero);
         let open = self.b.begin_loop();
@@ -522,12 +530,35 @@ impl Fun<'_, '_, '_> {
         Ok(())
     }
 
+    /// Negative, 0 or positive as `n` bytes compare, the first difference deciding.
+    fn order_of_bytes(&mut self, a: Own, b: Own, n: u32) -> Value {
+        let mut result = self.b.iconst(0);
+        for (at, bytes) in pieces(n, a.access().min(b.access())).into_iter().rev() {
+            let (x, y) = (self.b.load(a.at(at).ptr, width(bytes)), self.b.load(b.at(at).ptr, width(bytes)));
+            // As big-endian numbers, words compare like their bytes.
+            let (x, y) = (self.b.bswap(x, width(bytes)), self.b.bswap(y, width(bytes)));
+            let (less, more) = (self.b.compare(Cmp::Ult, x, y), self.b.compare(Cmp::Ugt, x, y));
+            let (less, more) = (self.b.bool_value(less), self.b.bool_value(more));
+            let sign = self.b.sub(more, less);
+            let differ = self.b.nonzero(sign);
+            result = self.b.select(differ, sign, result);
+        }
+        result
+    }
+
     /// At least `n` bytes of a value, or of what a pointer points to.
     fn bytes_of(&mut self, e: &Expr, n: u32) -> R<Own> {
         if !e.ty.is_scalar() && self.size_of(&e.ty) >= n {
             return self.memory(e);
         }
-        let place = self.temp("bytes to compare", n);
+        let place = self.temp("bytes to compare", n.next_multiple_of(8));
+        if let Type::Int { size, .. } = e.ty
+            && u32::from(size) >= n
+        {
+            let value = self.scalar(e)?;
+            self.b.store(place.ptr, width(8), value);
+            return Ok(place);
+        }
         let bytes = self.b.iconst(i64::from(n));
         let (from, space) = match &e.ty {
             Type::Pointer { space: Space::User, .. } => (self.scalar(e)?, Space::User),
@@ -551,7 +582,7 @@ impl Fun<'_, '_, '_> {
         Ok(())
     }
 
-    /// `memcmp(a, b, n)`: 0 if the first n bytes are equal.
+    /// `memcmp(a, b, n)`: negative, 0 or positive.
     pub(super) fn memcmp(&mut self, a: &Expr, b: &Expr, n: &Expr) -> R<Value> {
         if let Some(n) = constant(n) {
             if n > 512 {
@@ -559,9 +590,7 @@ impl Fun<'_, '_, '_> {
             }
             let n = n as u32;
             let (x, y) = (self.bytes_of(a, n)?, self.bytes_of(b, n)?);
-            let same = self.equal_bytes(x, y, n);
-            let one = self.b.iconst(1);
-            return Ok(self.b.xor(same, one));
+            return Ok(self.order_of_bytes(x, y, n));
         }
         unsupported("a length that is not constant here", n.span)
     }

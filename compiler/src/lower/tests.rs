@@ -248,7 +248,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ),
     (
         "strlib",
-        "tracepoint:syscalls:sys_enter_openat { $s = str(args.filename); @n = strlen($s); @c = strncmp($s, \"/etc\", 4); if (strcontains($s, \"passwd\")) { @hits++; } @d = $s == str(args.filename); }",
+        "tracepoint:syscalls:sys_enter_openat { $s = str(args.filename); @n = strlen($s); @c = strncmp($s, \"/etc\", 4); if (strstr($s, \"passwd\") >= 0) { @hits++; } @d = $s == str(args.filename); }",
     ),
     (
         "formap",

@@ -36,7 +36,7 @@ pub enum StartValue {
     ChildPid,
     /// 1 with `-c`.
     HasChild,
-    /// Process id that `-p`/`-c` restricts probes to, 0 without.
+    /// Process id that `-p` restricts probes to, 0 without.
     PidFilter,
     /// The tracer's own process id.
     OwnPid,

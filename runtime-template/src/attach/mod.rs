@@ -208,7 +208,14 @@ impl Plan {
                  since a high number of probes attached can cause your system to crash."
             );
         }
-        let (programs, limit) = (self.units.len() as u64, context.settings.number("max_bpf_progs"));
+        // Counted as scripts are used to: what `probe` tells apart is a program
+        // each, even where one with a cookie serves them all.
+        let counted = |u: &Unit| match context.manifest.programs[u.program].identity_slot {
+            Some(_) => u.places.len() as u64,
+            None => 1,
+        };
+        let programs: u64 = self.units.iter().map(counted).sum();
+        let limit = context.settings.number("max_bpf_progs");
         if programs > limit {
             bail!(
                 "{programs} programs would be loaded, but at most {limit} may be; \
@@ -337,6 +344,16 @@ fn argument(
     found.ok_or_else(|| anyhow!("{function} has no argument {name} on this kernel"))
 }
 
+/// Units in the order in which they must be attached so that several programs
+/// of one place run in the order of the script: kprobes and uprobes call the
+/// last one first (kernel/events/uprobes.c, kernel/kprobes.c), all others the
+/// first one first.
+pub fn in_order(units: &[Unit]) -> impl Iterator<Item = &Unit> {
+    let backwards =
+        |u: &&Unit| matches!(u.places.first().map(|p| &p.how), Some(How::Kprobe { .. } | How::Uprobe { .. }));
+    units.iter().filter(move |u| !backwards(u)).chain(units.iter().rev().filter(backwards))
+}
+
 /// Attaches all places of a unit. `Err` names the place that failed; what is
 /// attached already stays in `open`.
 pub fn attach(
@@ -385,7 +402,8 @@ fn attach_one(
     match how {
         How::Once => Ok(Vec::new()),
         How::Perf(event) => {
-            let pid = context.traced_pid().filter(|_| event.always_pid || !filters_pid);
+            let pid =
+                if event.always_pid { context.traced_pid() } else { context.options.pid.filter(|_| !filters_pid) };
             perf::attach(event, pid, program, cookie)
         }
         How::Tracepoint { category, event } => tracepoint::attach(category, event, program, cookie),

@@ -132,6 +132,8 @@ fn find_cgroup(id: u64) -> Vec<(String, String)> {
             found.push((name, path));
         }
     }
+    // The unified hierarchy first, the old ones by name.
+    found.sort_by(|a, b| (a.0 != "unified", &a.0).cmp(&(b.0 != "unified", &b.0)));
     found
 }
 

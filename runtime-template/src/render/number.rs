@@ -1,19 +1,63 @@
 //! Integers to digits, appended to a buffer: half the price of `core::fmt` on
 //! the event path.
 
-/// Appends decimal digits.
-pub fn push_u64(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
+/// Digits of a number on the stack: nothing is allocated for them.
+pub struct Digits {
+    bytes: [u8; 64],
+    at: usize,
+}
+
+/// All numbers of two digits.
+const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
+                            2021222324252627282930313233343536373839\
+                            4041424344454647484950515253545556575859\
+                            6061626364656667686970717273747576777879\
+                            8081828384858687888990919293949596979899";
+
+impl Digits {
+    /// Decimal digits.
+    pub fn decimal(mut value: u64) -> Digits {
+        let mut d = Digits { bytes: [0; 64], at: 64 };
+        while value >= 100 {
+            let pair = (value % 100) as usize * 2;
+            value /= 100;
+            d.at -= 2;
+            d.bytes[d.at..d.at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        }
+        if value >= 10 {
+            let pair = value as usize * 2;
+            d.at -= 2;
+            d.bytes[d.at..d.at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+        } else {
+            d.at -= 1;
+            d.bytes[d.at] = b'0' + value as u8;
+        }
+        d
+    }
+
+    /// Digits of a base that is a power of two: 3 bits are octal, 4 hex.
+    pub fn bits(mut value: u64, bits: u32, upper: bool) -> Digits {
+        let letters: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
+        let mut d = Digits { bytes: [0; 64], at: 64 };
+        loop {
+            d.at -= 1;
+            d.bytes[d.at] = letters[(value & ((1 << bits) - 1)) as usize];
+            value >>= bits;
+            if value == 0 {
+                return d;
+            }
         }
     }
-    out.extend_from_slice(&digits[at..]);
+
+    /// The digits, at least one.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+}
+
+/// Appends decimal digits.
+pub fn push_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(Digits::decimal(value).as_slice());
 }
 
 /// Appends a signed number.
@@ -24,20 +68,9 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
     push_u64(out, value.unsigned_abs());
 }
 
-/// Appends digits of a base that is a power of two: 3 bits are octal, 4 hex.
-pub fn push_bits(out: &mut Vec<u8>, mut value: u64, bits: u32, upper: bool) {
-    let letters: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
-    let mut digits = [0u8; 22];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = letters[(value & ((1 << bits) - 1)) as usize];
-        value >>= bits;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+/// Appends digits of a base that is a power of two.
+pub fn push_bits(out: &mut Vec<u8>, value: u64, bits: u32, upper: bool) {
+    out.extend_from_slice(Digits::bits(value, bits, upper).as_slice());
 }
 
 /// Appends lower-case hex digits.

@@ -1,7 +1,7 @@
 //! printf: a parsed format and the bytes of its arguments to text.
 
 use super::Renderer;
-use super::number::{push_bits, push_u64};
+use super::number::Digits;
 use super::text::{buffer, push_byte, push_escaped};
 use crate::event::integer;
 use crate::maps::{average, word};
@@ -92,45 +92,49 @@ fn push_integer(out: &mut Vec<u8>, spec: &Spec, ty: &ValueType, bytes: &[u8]) {
     let shift = 64 - bits;
     let unsigned = (value as u64) << shift >> shift;
     let signed = value << shift >> shift;
-    let mut sign: &[u8] = b"";
-    let mut digits = Vec::with_capacity(24);
+    let (sign, digits) = sign_and_digits(spec, signed, unsigned);
+    let digits = digits.as_slice();
+    let zeros = match spec.precision {
+        Some(precision) => precision as usize,
+        None if spec.zero && !spec.left => (spec.width.unwrap_or(0) as usize).saturating_sub(sign.len()),
+        None => 0,
+    };
+    let start = out.len();
+    out.extend_from_slice(sign);
+    if zeros > digits.len() {
+        out.extend(std::iter::repeat_n(b'0', zeros - digits.len()));
+    }
+    out.extend_from_slice(digits);
+    widen(out, start, spec, b' ');
+}
+
+/// What stands before the digits, and the digits.
+fn sign_and_digits(spec: &Spec, signed: i64, unsigned: u64) -> (&'static [u8], Digits) {
     match spec.conversion {
         Conversion::Signed => {
-            sign = match (signed < 0, spec.plus, spec.space) {
+            let sign: &[u8] = match (signed < 0, spec.plus, spec.space) {
                 (true, ..) => b"-",
                 (_, true, _) => b"+",
                 (_, _, true) => b" ",
                 _ => b"",
             };
-            push_u64(&mut digits, signed.unsigned_abs());
+            (sign, Digits::decimal(signed.unsigned_abs()))
         }
         Conversion::Octal => {
-            push_bits(&mut digits, unsigned, 3, false);
-            if spec.alternate && unsigned != 0 {
-                sign = b"0";
-            }
+            let sign: &[u8] = if spec.alternate && unsigned != 0 { b"0" } else { b"" };
+            (sign, Digits::bits(unsigned, 3, false))
         }
         Conversion::Hex | Conversion::HexUpper => {
             let upper = spec.conversion == Conversion::HexUpper;
-            push_bits(&mut digits, unsigned, 4, upper);
-            if spec.alternate && unsigned != 0 {
-                sign = if upper { b"0X" } else { b"0x" };
-            }
+            let sign: &[u8] = match (spec.alternate && unsigned != 0, upper) {
+                (false, _) => b"",
+                (true, true) => b"0X",
+                (true, false) => b"0x",
+            };
+            (sign, Digits::bits(unsigned, 4, upper))
         }
-        _ => push_u64(&mut digits, unsigned),
+        _ => (b"", Digits::decimal(unsigned)),
     }
-    if let Some(precision) = spec.precision {
-        let missing = (precision as usize).saturating_sub(digits.len());
-        digits.splice(0..0, std::iter::repeat_n(b'0', missing));
-    } else if spec.zero && !spec.left {
-        let wanted = (spec.width.unwrap_or(0) as usize).saturating_sub(sign.len());
-        let missing = wanted.saturating_sub(digits.len());
-        digits.splice(0..0, std::iter::repeat_n(b'0', missing));
-    }
-    let start = out.len();
-    out.extend_from_slice(sign);
-    out.extend_from_slice(&digits);
-    widen(out, start, spec, b' ');
 }
 
 /// Fills what was appended since `start` up to the width.
