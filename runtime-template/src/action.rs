@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use btc_payload::event::{Action, Event, EventId, RECORD_HEADER};
 use btc_payload::format::Format;
 use btc_payload::layout::{ValueType, fields_layout};
-use btc_payload::manifest::{LocationId, Map, MapId};
+use btc_payload::manifest::{LocationId, Map, MapId, MapRole};
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
@@ -70,7 +70,7 @@ impl<'a> Actions<'a> {
                 self.print_map(*map, selection);
             }
             Action::PrintMapEntry(map) => self.print_entry(*map, id, record),
-            Action::Clear(map) => self.change(*map, maps::clear)?,
+            Action::Clear(map) => self.clear(*map)?,
             Action::Zero(map) => self.change(*map, maps::zero)?,
             Action::Time { format } => {
                 self.in_line("time", |_, out| crate::render::time::now(out, format));
@@ -187,7 +187,7 @@ impl<'a> Actions<'a> {
             let Some(fd) = self.loaded.map(self.context, MapId(i as u32)).filter(|_| keeps_user_addresses(map)) else {
                 continue;
             };
-            for pid in maps::user_processes(fd, map) {
+            for pid in maps::user_processes(fd, self.long_keys(MapId(i as u32)).map(|k| k.1), map) {
                 if !self.renderer.user.knows(pid) {
                     self.renderer.user.remember(pid);
                 }
@@ -198,7 +198,7 @@ impl<'a> Actions<'a> {
     /// Prints a map.
     pub fn print_map(&mut self, id: MapId, selection: Selection) {
         let Some((map, fd)) = self.map(id) else { return };
-        let entries = maps::read(fd, map, self.cpus);
+        let entries = maps::read(fd, self.long_keys(id).map(|k| k.1), map, self.cpus);
         self.renderer.map(&mut self.output.buffer, map, &entries, selection);
         self.output.piece();
     }
@@ -212,6 +212,21 @@ impl<'a> Actions<'a> {
     fn map(&self, id: MapId) -> Option<(&'a Map, std::os::fd::BorrowedFd<'a>)> {
         let map = self.context.manifest.maps.get(id.0 as usize)?;
         Some((map, self.loaded.map(self.context, id)?))
+    }
+
+    /// The map that holds the keys of a map by their hashes.
+    fn long_keys(&self, id: MapId) -> Option<(&'a Map, std::os::fd::BorrowedFd<'a>)> {
+        let maps = &self.context.manifest.maps;
+        let keys = maps.iter().position(|m| m.role == MapRole::Keys(id))?;
+        self.map(MapId(keys as u32))
+    }
+
+    fn clear(&mut self, id: MapId) -> Result<()> {
+        self.change(id, maps::clear)?;
+        if let (Some((map, fd)), Some((keys_map, keys))) = (self.map(id), self.long_keys(id)) {
+            maps::forget_keys(fd, keys, keys_map, map, self.cpus);
+        }
+        Ok(())
     }
 
     fn change(&mut self, id: MapId, f: impl Fn(std::os::fd::BorrowedFd<'_>, &Map, u32) -> Result<()>) -> Result<()> {
