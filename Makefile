@@ -25,6 +25,11 @@ CARGO_HOME_DIR := $(or $(CARGO_HOME),$(HOME)/.cargo)
 STATIC_FLAGS = $$(printf '%s\037' -Ctarget-feature=+crt-static \
 	"--remap-path-prefix=$(ROOT)=btc")"--remap-path-prefix=$(CARGO_HOME_DIR)=cargo"
 
+# For the link of the runtime only: relocations in their packed form (glibc 2.36),
+# no unwind tables. 280 KB less. The same in compiler/src/link/project.rs.
+STUB_LINK := -Clink-arg=-Wl,-z,pack-relative-relocs -Clink-arg=-Wl,--no-eh-frame-hdr \
+	"-Clink-arg=-Wl,-T,$(ROOT)/runtime-template/stub.ld"
+
 .PHONY: all build stub deps kernels demo test lint bench dist clean
 all: build
 
@@ -33,7 +38,9 @@ build: stub
 
 stub:
 	CARGO_ENCODED_RUSTFLAGS=$(STATIC_FLAGS) CARGO_TARGET_DIR="$(STUB_DIR)" \
-	$(CARGO) build --locked -p btc-runtime --profile stub --target $(TARGET)
+	$(CARGO) rustc --locked -p btc-runtime --bin btc-runtime --profile stub --target $(TARGET) -- $(STUB_LINK)
+	@RUST_BACKTRACE=1 "$(STUB)" >/dev/null 2>&1; [ $$? = 1 ] || \
+	{ echo "error: the runtime that was built does not start (is glibc older than 2.36?)" >&2; exit 1; }
 
 deps:
 	@packaging/deps

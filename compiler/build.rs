@@ -13,10 +13,11 @@ use std::{env, fs, io};
 const BUILT_RUNTIME: &str = "target/stub/x86_64-unknown-linux-gnu/stub/btc-runtime";
 
 /// What `--emit crate` writes out, from the workspace's root; directories with all that is in them.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "runtime-template/Cargo.toml",
+    "runtime-template/stub.ld",
     "runtime-template/src",
     "runtime-template/payload/Cargo.toml",
     "runtime-template/payload/src",

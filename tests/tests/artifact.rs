@@ -14,7 +14,9 @@ use goblin::elf::Elf;
 use goblin::elf::program_header::PT_INTERP;
 
 const MAX_SIZE: usize = 2 << 20;
-const MAX_BUILD: Duration = Duration::from_millis(100);
+/// Three times the budget: `make bench` measures, this notices when something is
+/// wrong by an order of magnitude, also on a busy machine.
+const MAX_BUILD: Duration = Duration::from_millis(300);
 
 fn examples() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("examples")).unwrap();

@@ -551,7 +551,14 @@ impl Fun<'_, '_, '_> {
         if !e.ty.is_scalar() && self.size_of(&e.ty) >= n {
             return self.memory(e);
         }
-        let place = self.temp("bytes to compare", n);
+        let place = self.temp("bytes to compare", n.next_multiple_of(8));
+        if let Type::Int { size, .. } = e.ty
+            && u32::from(size) >= n
+        {
+            let value = self.scalar(e)?;
+            self.b.store(place.ptr, width(8), value);
+            return Ok(place);
+        }
         let bytes = self.b.iconst(i64::from(n));
         let (from, space) = match &e.ty {
             Type::Pointer { space: Space::User, .. } => (self.scalar(e)?, Space::User),
