@@ -228,7 +228,7 @@ impl CText<'_> {
             }
             most = most.max(align);
         }
-        (record.size_or_type % most != 0, most)
+        (!record.size_or_type.is_multiple_of(most), most)
     }
 
     fn alignment(&self, id: u32, depth: usize) -> u32 {

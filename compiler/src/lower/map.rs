@@ -110,7 +110,7 @@ impl Fun<'_, '_, '_> {
         }
         let size = info.key.size();
         let place = self.temp("map key", size);
-        if self.cx.map(map).keys.is_some() && size % 8 != 0 {
+        if self.cx.map(map).keys.is_some() && !size.is_multiple_of(8) {
             self.b.store_const(place.at(size & !7).ptr, Width::W64, 0);
         }
         self.into(key, place, Fill::Exact)?;

@@ -58,11 +58,10 @@ impl Scan {
                 _ => None,
             },
         };
-        if let Some(map) = read {
-            if program.maps.get(map as usize).is_some_and(|m| can_be_shared(&m.value)) {
+        if let Some(map) = read
+            && program.maps.get(map as usize).is_some_and(|m| can_be_shared(&m.value)) {
                 self.shared.insert(map);
             }
-        }
     }
 }
 

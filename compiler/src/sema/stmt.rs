@@ -227,10 +227,7 @@ impl Checker<'_> {
             None => None,
         };
         // The value is built before the variable exists: `let $x = $x` is an error.
-        let value = match value {
-            Some(v) => Some(self.value(v)),
-            None => None,
-        };
+        let value = value.map(|v| self.value(v));
         let local = self.declare_local(&name.value, fixed.clone(), name.span)?;
         if fixed.is_some()
             && let Some(p) = &mut self.probe

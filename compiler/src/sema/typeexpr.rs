@@ -84,7 +84,7 @@ impl Checker<'_> {
             return self.error("E0241", span, "the length of this array is missing", "only a cast can tell it");
         };
         let bytes = types::size_of(self.types(), &value.ty);
-        if bytes % size != 0 {
+        if !bytes.is_multiple_of(size) {
             let message = format!("{bytes} bytes are no whole number of elements of {size} bytes");
             return self.error("E0216", span, message, "");
         }
