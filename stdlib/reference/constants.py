@@ -1,13 +1,15 @@
-"""Evaluates the object-like macros of C headers.
+"""Evaluates the object-like macros and the enumerators of C headers.
 
-BTF has types and enumerators but no macros, so `AF_INET`, `O_CREAT` or `PF_KTHREAD`
-must come from headers. The compiler evaluates them: every macro becomes one
-initialiser on a line of its own, lines that do not compile are dropped, the
-values are read from the object file.
+BTF has no macros, and of enumerators only those of types that the kernel's code
+uses, so `AF_INET`, `O_CREAT` or `PF_KTHREAD` must come from headers. The compiler
+evaluates them: every name becomes one initialiser on a line of its own, lines
+that do not compile are dropped, the values are read from the object file.
 
-Result of `evaluate`: {name: (value, header)}, value a string as stored:
-decimal digits, with a `u` behind them for unsigned types, or a C string literal.
+Result of `evaluate`: {name: (value, header, is_enumerator)}, value a string as
+stored: decimal digits, with a `u` behind them for unsigned types, or a C string
+literal. An enumerator that is also a macro (`#define X X`) counts as a macro.
 """
+import bisect
 import os
 import re
 import struct
@@ -17,6 +19,8 @@ import tempfile
 DEFINE = re.compile(r"#define ([A-Za-z_]\w*)(?!\()(?:\s+(.*))?$")
 UNDEF = re.compile(r"#undef (\w+)")
 MARKER = re.compile(r'# \d+ "([^"]*)"')
+ENUM = re.compile(r"\benum\b[^;{}()=]*\{([^{}]*)\}")
+IDENTIFIER = re.compile(r"\s*([A-Za-z_]\w*)\s*(=|$)")
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"(?:\s*"(?:[^"\\]|\\.)*")*$')
 ERROR = re.compile(r"^probe\.c:(\d+):\d+: (?:fatal )?error")
 # What can be part of an integer expression; braces, statements and strings cannot.
@@ -24,12 +28,14 @@ EXPRESSION = re.compile(r"[\w\s()+\-*/%<>&|^~!?:.,='\\]+$")
 KEYWORDS = re.compile(r"\b(asm|__asm__|static|extern|inline|return|goto|do|for|while|if|typedef|auto)\b")
 
 
-def macros(compiler, source):
-    """{name: (body, header)} of the object-like macros that survive `source`."""
+def names(compiler, source):
+    """{name: (body, header, is_enumerator)} of the object-like macros that survive
+    `source`, and of the enumerators it declares, each its own body."""
     text = subprocess.run(
         compiler + ["-E", "-dD", "-x", "c", "-"], input=source, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True).stdout
     found, header = {}, ""
+    code, starts, headers = [], [], []
     for line in text.splitlines():
         if line.startswith("# "):
             marker = MARKER.match(line)
@@ -39,7 +45,17 @@ def macros(compiler, source):
         elif line.startswith("#define"):
             define = DEFINE.match(line)
             if define:
-                found[define.group(1)] = ((define.group(2) or "").strip(), header)
+                found[define.group(1)] = ((define.group(2) or "").strip(), header, False)
+        elif line.strip():
+            starts.append(starts[-1] + len(code[-1]) if starts else 0)
+            headers.append(header)
+            code.append(line + "\n")
+    for enum in ENUM.finditer("".join(code)):
+        header = headers[bisect.bisect_right(starts, enum.start()) - 1]
+        for part in enum.group(1).split(","):
+            name = IDENTIFIER.match(part)
+            if name:
+                found.setdefault(name.group(1), (name.group(1), header, True))
     return found
 
 
@@ -62,7 +78,7 @@ const struct btc_probe btc_probes[] __attribute__((section("btcprobe"), used)) =
 
 
 def integers(compiler, source, names):
-    """{name: text} of those names whose macros are integer constants."""
+    """{name: text} of those names that are integer constants."""
     with tempfile.TemporaryDirectory() as tmp:
         prefix = source + PROBE
         first = prefix.count("\n") + 1
@@ -103,18 +119,18 @@ def evaluate(compiler, source, roots, own=None):
     """Constants of the headers that `source` includes: of all below one of
     `roots`, or, if `own` is given, only of headers whose path begins with one of it."""
     constants, candidates = {}, []
-    for name, (body, header) in macros(compiler, source).items():
+    for name, (body, header, is_enumerator) in names(compiler, source).items():
         short = shorten(header, roots)
         if short is None or own and not os.path.normpath(header).startswith(tuple(own)):
             continue
         if STRING.match(body):
-            constants[name] = (body, short)
+            constants[name] = (body, short, False)
         elif is_expression(body):
-            candidates.append((name, short))
-    values = integers(compiler, source, [name for name, _ in candidates])
-    for name, short in candidates:
+            candidates.append((name, short, is_enumerator))
+    values = integers(compiler, source, [name for name, _, _ in candidates])
+    for name, short, is_enumerator in candidates:
         if name in values:
-            constants[name] = (values[name], short)
+            constants[name] = (values[name], short, is_enumerator)
     return constants
 
 

@@ -10,7 +10,8 @@ machine to read the formats of its tracepoints, and writes
     data/btf.pack          BTF of the kernel and of the modules in modules.list
     data/names.pack        which module has a type, function or enumerator
     data/tracepoints.pack  tracepoint formats by category, and system calls
-    data/constants.pack    macros of the kernel's, the uapi and C's headers
+    data/constants.pack    macros and enumerators of the kernel's, the uapi and C's
+                           headers, without the enumerators in the kernel's BTF
     data/VERSION           the packages they come from
 
 Needs root (for the virtual machine), python3, gcc, binutils, xz, zstd, busybox and
@@ -160,10 +161,15 @@ def write_btf(kernel_btf, modules):
     pack.write(HERE + "/data/btf.pack", [("vmlinux", kernel_btf)] + modules.btf, 512 << 10)
 
 
+def strings_of(data):
+    strings, string_len = struct.unpack_from("<II", data, 16)
+    return data[24 + strings:24 + strings + string_len]
+
+
 def btf_names(data, base_strings):
-    """(class, name) of what module BTF defines: `t`ypes, `f`unctions, `e`numerators."""
-    types, type_len, strings, string_len = struct.unpack_from("<IIII", data, 8)
-    own = data[24 + strings:24 + strings + string_len]
+    """(class, name) of what BTF defines: `t`ypes, `f`unctions, `e`numerators."""
+    types, type_len = struct.unpack_from("<II", data, 8)
+    own = strings_of(data)
 
     def string(at):
         text, at = (base_strings, at) if at < len(base_strings) else (own, at - len(base_strings))
@@ -186,11 +192,9 @@ def btf_names(data, base_strings):
 
 def write_names(kernel_btf, modules):
     """One entry per class and first letter; the first module that has a name counts."""
-    strings, string_len = struct.unpack_from("<II", kernel_btf, 16)
-    base = kernel_btf[24 + strings:24 + strings + string_len]
     owners = {}
     for module, data in modules.btf:
-        for key in btf_names(data, base):
+        for key in btf_names(data, strings_of(kernel_btf)):
             owners.setdefault(key, module)
     entries = {}
     for kind, name in sorted(owners):
@@ -260,7 +264,7 @@ def kernel_constants(unpacked, release):
 
 
 def user_constants(unpacked):
-    """(name, value, header) of what the uapi headers and C's library define."""
+    """(name, value, header, is_enumerator) of what the uapi headers and C's library define."""
     include = f"{unpacked}/usr/include"
     roots = [f"{include}/x86_64-linux-gnu", include]
     builtin = run("gcc", "-print-file-name=include").strip()
@@ -280,15 +284,19 @@ def user_constants(unpacked):
                 # C's headers take their values from others; those count as theirs.
                 own = roots if header in LIBC_HEADERS else [f"{r}/{header}" for r in roots]
                 found = constants.evaluate(compiler, source, roots, own)
-                yield from ((name, value, header) for name, (value, _) in found.items())
+                yield from ((name, value, header, enum) for name, (value, _, enum) in found.items())
                 break
 
 
-def write_constants(kernel, user, headers):
+def write_constants(kernel, user, headers, in_btf):
     """One entry per first letter: NAME, VALUE and the headers, by their numbers in
-    /headers. The kernel's value of a name comes first."""
-    table = {name: {value: [header]} for name, (value, header) in kernel.items()}
-    for name, value, header in user:
+    /headers. The kernel's value of a name comes first. Enumerators that BTF has
+    are left out, as from there they are relocated on the target, unless they are
+    macros too, as those of the uapi are, which never change."""
+    table = {}
+    for name, value, header, is_enumerator in [(n, *v) for n, v in kernel.items()] + user:
+        if is_enumerator and name in in_btf:
+            continue
         known = table.setdefault(name, {}).setdefault(value, [])
         if header not in known:
             known.append(header)
@@ -351,9 +359,11 @@ def main():
 
     kernel = kernel_constants(unpacked, release)
     user = list(user_constants(unpacked))
-    write_constants(kernel, user, all_headers(unpacked, release))
+    in_btf = {name for data, base in [(kernel_btf, b""), *((d, strings_of(kernel_btf)) for _, d in modules.btf)]
+              for kind, name in btf_names(data, base) if kind == "e"}
+    write_constants(kernel, user, all_headers(unpacked, release), in_btf)
 
-    numbers = {n[len("__NR_"):]: int(v) for n, v, h in user
+    numbers = {n[len("__NR_"):]: int(v) for n, v, h, _ in user
                if h == "asm/unistd_64.h" and n.startswith("__NR_")}
     write_tracepoints(boot(work, release, unpacked, modules.traced, options.vm), numbers)
 
