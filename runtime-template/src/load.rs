@@ -226,7 +226,7 @@ fn failure(context: &Context<'_>, what: &str, error: &libbpf_rs::Error) -> anyho
              Give one with --btf FILE, or use a kernel built with CONFIG_DEBUG_INFO_BTF"
         );
     }
-    let said = log.lines().filter(|l| !l.trim().is_empty()).next_back().unwrap_or("").trim().to_string();
+    let said = log.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("").trim().to_string();
     let said = if said.is_empty() { String::new() } else { format!(" ({said})") };
     anyhow!("{what}: {error}{said}")
 }

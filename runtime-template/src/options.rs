@@ -257,7 +257,7 @@ fn flag(o: &mut Options, arg: &str, rest: &mut impl Iterator<Item = String>) -> 
     if arg.starts_with("--") || letters.peek().is_none() {
         return Ok(false);
     }
-    while let Some((at, c)) = letters.next() {
+    for (at, c) in letters {
         let short = format!("-{c}");
         let Some(f) = FLAGS.iter().find(|f| f.names.contains(&short.as_str())) else {
             bail!("unknown option `{short}`; see --help");
