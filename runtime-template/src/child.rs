@@ -178,9 +178,7 @@ fn find(program: &str) -> Option<std::path::PathBuf> {
     }
     let path = std::env::var_os("PATH")
         .unwrap_or_else(|| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
-    
-    path
-        .as_bytes()
+    path.as_bytes()
         .split(|&b| b == b':')
         .map(|d| std::path::Path::new(std::ffi::OsStr::from_bytes(d)).join(program))
         .find(|p| executable(p))

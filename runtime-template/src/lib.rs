@@ -161,7 +161,7 @@ fn run(
     let mut open = Vec::new();
     let attached = attach_all(context, &plan, &loaded, &mut open)?;
     announce(&mut tracer, attached);
-    open_iterators(context, &plan, &mut open, &mut tracer)?;
+    open_iterators(context, &plan, &open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {
         if context.manifest.maps.iter().any(action::keeps_user_addresses) {
             child.watch_exit();
@@ -279,7 +279,7 @@ fn announce(tracer: &mut Tracer<'_>, attached: usize) {
 }
 
 /// Iterators that are not pinned are run once the tracer reads.
-fn open_iterators(context: &Context<'_>, plan: &Plan, open: &mut Vec<OwnedFd>, tracer: &mut Tracer<'_>) -> Result<()> {
+fn open_iterators(context: &Context<'_>, plan: &Plan, open: &[OwnedFd], tracer: &mut Tracer<'_>) -> Result<()> {
     let only =
         plan.units.iter().all(|u| matches!(u.places.first().map(|p| &p.how), Some(How::Iter { .. } | How::Once)));
     if !only {

@@ -1,11 +1,10 @@
 //! Integers to digits, appended to a buffer: half the price of `core::fmt` on
 //! the event path.
 
-/// Digits of a number on the stack: nothing is allocated for them.
-pub struct Digits {
-    bytes: [u8; 64],
-    at: usize,
-}
+/// Room for the digits of a number, on the stack: nothing is allocated for them,
+/// and they are not moved about.
+#[derive(Default)]
+pub struct Digits([u8; 24]);
 
 /// All numbers of two digits.
 const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
@@ -15,49 +14,43 @@ const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
                             8081828384858687888990919293949596979899";
 
 impl Digits {
-    /// Decimal digits.
-    pub fn decimal(mut value: u64) -> Digits {
-        let mut d = Digits { bytes: [0; 64], at: 64 };
+    /// Decimal digits, at least one.
+    pub fn decimal(&mut self, mut value: u64) -> &[u8] {
+        let mut at = self.0.len();
         while value >= 100 {
             let pair = (value % 100) as usize * 2;
             value /= 100;
-            d.at -= 2;
-            d.bytes[d.at..d.at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+            at -= 2;
+            (self.0[at], self.0[at + 1]) = (PAIRS[pair], PAIRS[pair + 1]);
         }
+        let pair = value as usize * 2;
+        at -= 1;
+        self.0[at] = PAIRS[pair + 1];
         if value >= 10 {
-            let pair = value as usize * 2;
-            d.at -= 2;
-            d.bytes[d.at..d.at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        } else {
-            d.at -= 1;
-            d.bytes[d.at] = b'0' + value as u8;
+            at -= 1;
+            self.0[at] = PAIRS[pair];
         }
-        d
+        &self.0[at..]
     }
 
-    /// Digits of a base that is a power of two: 3 bits are octal, 4 hex.
-    pub fn bits(mut value: u64, bits: u32, upper: bool) -> Digits {
+    /// Digits of a base that is a power of two, at least one: 3 bits are octal, 4 hex.
+    pub fn bits(&mut self, mut value: u64, bits: u32, upper: bool) -> &[u8] {
         let letters: &[u8; 16] = if upper { b"0123456789ABCDEF" } else { b"0123456789abcdef" };
-        let mut d = Digits { bytes: [0; 64], at: 64 };
+        let mut at = self.0.len();
         loop {
-            d.at -= 1;
-            d.bytes[d.at] = letters[(value & ((1 << bits) - 1)) as usize];
+            at -= 1;
+            self.0[at] = letters[(value & ((1 << bits) - 1)) as usize];
             value >>= bits;
             if value == 0 {
-                return d;
+                return &self.0[at..];
             }
         }
-    }
-
-    /// The digits, at least one.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.at..]
     }
 }
 
 /// Appends decimal digits.
 pub fn push_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(Digits::decimal(value).as_slice());
+    out.extend_from_slice(Digits::default().decimal(value));
 }
 
 /// Appends a signed number.
@@ -70,7 +63,7 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
 
 /// Appends digits of a base that is a power of two.
 pub fn push_bits(out: &mut Vec<u8>, value: u64, bits: u32, upper: bool) {
-    out.extend_from_slice(Digits::bits(value, bits, upper).as_slice());
+    out.extend_from_slice(Digits::default().bits(value, bits, upper));
 }
 
 /// Appends lower-case hex digits.

@@ -1,7 +1,7 @@
 //! printf: a parsed format and the bytes of its arguments to text.
 
 use super::Renderer;
-use super::number::Digits;
+use super::number::{Digits, push_i64, push_u64};
 use super::text::{buffer, push_byte, push_escaped};
 use crate::event::integer;
 use crate::maps::{average, word};
@@ -92,8 +92,14 @@ fn push_integer(out: &mut Vec<u8>, spec: &Spec, ty: &ValueType, bytes: &[u8]) {
     let shift = 64 - bits;
     let unsigned = (value as u64) << shift >> shift;
     let signed = value << shift >> shift;
-    let (sign, digits) = sign_and_digits(spec, signed, unsigned);
-    let digits = digits.as_slice();
+    let plain = spec.width.is_none() && spec.precision.is_none() && !(spec.plus || spec.space || spec.alternate);
+    match spec.conversion {
+        Conversion::Signed if plain => return push_i64(out, signed),
+        Conversion::Unsigned if plain => return push_u64(out, unsigned),
+        _ => {}
+    }
+    let mut room = Digits::default();
+    let (sign, digits) = sign_and_digits(&mut room, spec, signed, unsigned);
     let zeros = match spec.precision {
         Some(precision) => precision as usize,
         None if spec.zero && !spec.left => (spec.width.unwrap_or(0) as usize).saturating_sub(sign.len()),
@@ -109,7 +115,7 @@ fn push_integer(out: &mut Vec<u8>, spec: &Spec, ty: &ValueType, bytes: &[u8]) {
 }
 
 /// What stands before the digits, and the digits.
-fn sign_and_digits(spec: &Spec, signed: i64, unsigned: u64) -> (&'static [u8], Digits) {
+fn sign_and_digits<'r>(room: &'r mut Digits, spec: &Spec, signed: i64, unsigned: u64) -> (&'static [u8], &'r [u8]) {
     match spec.conversion {
         Conversion::Signed => {
             let sign: &[u8] = match (signed < 0, spec.plus, spec.space) {
@@ -118,11 +124,11 @@ fn sign_and_digits(spec: &Spec, signed: i64, unsigned: u64) -> (&'static [u8], D
                 (_, _, true) => b" ",
                 _ => b"",
             };
-            (sign, Digits::decimal(signed.unsigned_abs()))
+            (sign, room.decimal(signed.unsigned_abs()))
         }
         Conversion::Octal => {
             let sign: &[u8] = if spec.alternate && unsigned != 0 { b"0" } else { b"" };
-            (sign, Digits::bits(unsigned, 3, false))
+            (sign, room.bits(unsigned, 3, false))
         }
         Conversion::Hex | Conversion::HexUpper => {
             let upper = spec.conversion == Conversion::HexUpper;
@@ -131,9 +137,9 @@ fn sign_and_digits(spec: &Spec, signed: i64, unsigned: u64) -> (&'static [u8], D
                 (true, true) => b"0X",
                 (true, false) => b"0x",
             };
-            (sign, Digits::bits(unsigned, 4, upper))
+            (sign, room.bits(unsigned, 4, upper))
         }
-        _ => (b"", Digits::decimal(unsigned)),
+        _ => (b"", room.decimal(unsigned)),
     }
 }
 

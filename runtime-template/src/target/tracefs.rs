@@ -71,7 +71,7 @@ pub fn fields(category: &str, event: &str) -> Result<Vec<Field>> {
     Ok(text.lines().filter_map(parse_field).collect())
 }
 
-/// Parses `field:const char * filename;	offset:24;	size:8;	signed:0;`.
+/// Parses a line such as `field:int x; offset:8; size:4; signed:1;`, where tabs separate.
 fn parse_field(line: &str) -> Option<Field> {
     let mut parts = line.trim().strip_prefix("field:")?.split(';');
     let declaration = parts.next()?;
