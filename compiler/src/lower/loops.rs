@@ -124,13 +124,14 @@ impl Fun<'_, '_, '_> {
         };
         let (first, last) = (self.scalar(start)?, self.scalar(end)?);
         if let (Some(a), Some(b)) = (signed_constant(start), signed_constant(end))
-            && (b <= a || b.abs_diff(a) <= NATURAL_ROUNDS) {
-                return self.counted(first, last, Cmp::Slt, |f, now| {
-                    let value = f.wrap(now, &ty);
-                    f.set_local(variable, &ty, value, span)?;
-                    f.block(body)
-                });
-            }
+            && (b <= a || b.abs_diff(a) <= NATURAL_ROUNDS)
+        {
+            return self.counted(first, last, Cmp::Slt, |f, now| {
+                let value = f.wrap(now, &ty);
+                f.set_local(variable, &ty, value, span)?;
+                f.block(body)
+            });
+        }
         self.cx.require(Feature::Loop, "a loop over a range", span);
         let captured = self.capture(body, &[variable], span)?;
         self.b.store(captured.place.at(EXTRA).ptr, width(8), first);

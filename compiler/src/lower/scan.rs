@@ -59,9 +59,10 @@ impl Scan {
             },
         };
         if let Some(map) = read
-            && program.maps.get(map as usize).is_some_and(|m| can_be_shared(&m.value)) {
-                self.shared.insert(map);
-            }
+            && program.maps.get(map as usize).is_some_and(|m| can_be_shared(&m.value))
+        {
+            self.shared.insert(map);
+        }
     }
 }
 
