@@ -128,7 +128,8 @@ impl Fun<'_, '_, '_> {
     pub(super) fn intrinsic_into(&mut self, which: &Intrinsic, args: &[Expr], e: &Expr, to: Own, fill: Fill) -> R<()> {
         match (which, args) {
             (Intrinsic::Comm, []) => {
-                // The kernel pads with NULs.
+                // Linux 6.1 leaves behind the NUL what was there, and comm is a map's key.
+                self.zero(to, COMM);
                 let (buffer, size) = (self.b.address(to.ptr), self.b.iconst(i64::from(COMM)));
                 self.b.call_helper(Helper::GetCurrentComm, &[buffer, size]);
                 Ok(())
