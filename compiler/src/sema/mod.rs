@@ -72,9 +72,9 @@ pub enum Constant {
 pub trait Facts {
     /// The tracepoints that two patterns match, in order of their names.
     fn tracepoints(&self, category: &str, event: &str) -> Vec<Rc<Tracepoint>>;
-    /// Are there formats at all? Without, a missing tracepoint is no error.
+    /// The constant of that name in any header of the reference.
     fn constant(&self, name: &str) -> Option<Constant>;
-    /// Name of the system call with a number on the target architecture.
+    /// `category:event` of a tracepoint that is spelt nearly so, for suggestions.
     fn similar_tracepoint(&self, category: &str, event: &str) -> Option<String>;
 }
 
