@@ -9,7 +9,6 @@ use crate::link;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -125,10 +124,9 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     exec(&bytes, tracer)
 }
 
-/// Runs an executable from memory, in place of this process.
+/// Runs an executable from a temporary file, and ends as it ends.
 fn exec(bytes: &[u8], args: Vec<OsString>) -> Result<ExitCode> {
-    let mut file = tempfile::Builder::new().prefix("btc-run-").tempfile().context("cannot create a temporary file")?;
-    file.write_all(bytes)?;
+    let file = tempfile::Builder::new().prefix("btc-run-").tempfile().context("cannot create a temporary file")?;
     link::write_executable(file.path(), bytes)?;
     let path = file.path().to_path_buf();
     // The file must outlive this process's image, not the tracer's: a child runs
