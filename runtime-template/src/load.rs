@@ -126,6 +126,9 @@ fn configure_maps(context: &Context<'_>, open: &mut OpenObject, loaded: &Loaded)
             map.reuse_fd(existing.as_fd()).with_context(|| format!("cannot share map {name}"))?;
             continue;
         }
+        if m.role.is_section() {
+            continue;
+        }
         map.set_max_entries(entries(context, m)?).with_context(|| format!("cannot size map {name}"))?;
         let hash = matches!(m.kind, MapKind::Hash | MapKind::PerCpuHash);
         if hash && no_prealloc() {

@@ -182,6 +182,15 @@ pub fn zero(fd: BorrowedFd<'_>, map: &Map, cpus: u32) -> Result<()> {
     Ok(())
 }
 
+/// Sets an array of one 64-bit word.
+pub fn set_word(fd: BorrowedFd<'_>, value: u64) -> std::io::Result<()> {
+    let key = 0u32;
+    let (key, value) = ((&raw const key).cast(), (&raw const value).cast());
+    // SAFETY: the key has four bytes, the value eight.
+    let r = unsafe { bpf::bpf_map_update_elem(fd.as_raw_fd(), key, value, u64::from(bpf::BPF_ANY)) };
+    if r < 0 { Err(std::io::Error::from_raw_os_error(-r)) } else { Ok(()) }
+}
+
 /// The 64-bit word at an offset; 0 beyond the end.
 pub fn word(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..at + 8).map_or(0, |b| {

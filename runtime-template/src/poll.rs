@@ -236,16 +236,15 @@ impl<'a> Tracer<'a> {
     fn finish(&mut self) -> i32 {
         let context = self.actions.context;
         let status = self.actions.exit.take();
+        self.close_gate();
         for unit in &self.plan.units {
             if context.manifest.programs[unit.program].attach == AttachPoint::End {
                 self.run_unit(unit);
             }
         }
-        // Probes may go on firing: only what was there when END was done counts.
         if let Some(ring) = &mut self.ring {
-            let end = ring.end();
             let actions = &mut self.actions;
-            while ring.position() < end {
+            loop {
                 let taken = ring.consume(|record| {
                     actions.record(record);
                     actions.exit = None;
@@ -266,6 +265,19 @@ impl<'a> Tracer<'a> {
         self.report_losses(true);
         self.actions.output.flush();
         status.unwrap_or(0)
+    }
+
+    /// Makes all probes return at once from now on, and waits for those that run:
+    /// what END does to maps, and what is printed of them, is final.
+    fn close_gate(&self) {
+        let context = self.actions.context;
+        let gate = crate::manifest_map(context, MapRole::Gate).and_then(|id| self.actions.loaded.map(context, id));
+        let Some(gate) = gate else { return };
+        match maps::set_word(gate, 1) {
+            // Programs run within RCU read sections; the barrier is one grace period, some 10 ms.
+            Ok(()) => sys::rcu_barrier(),
+            Err(e) => eprintln!("WARNING: probes stay active while the tracer ends: {e}"),
+        }
     }
 
     /// Prints the script's maps by name.

@@ -127,6 +127,13 @@ pub fn test_run(program: BorrowedFd<'_>) -> io::Result<()> {
     if r < 0 { Err(io::Error::from_raw_os_error(-r)) } else { Ok(()) }
 }
 
+/// Waits until every BPF program that runs now has ended: this command of
+/// `membarrier` is `synchronize_rcu()` (kernel/sched/membarrier.c).
+pub fn rcu_barrier() {
+    // SAFETY: takes integers only. A kernel without it leaves a race of microseconds.
+    unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+}
+
 /// `pidfd_open`.
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes integers only.

@@ -210,7 +210,7 @@ impl<'a> Encoder<'a> {
                 local
             }
             Some(Symbol::Core { local, .. }) => local,
-            Some(Symbol::Rodata(offset)) => u64::from(offset),
+            Some(Symbol::Rodata(offset) | Symbol::Data(offset)) => u64::from(offset),
             _ => 0,
         };
         self.insns.extend(Insn::load_imm64(dst, value));

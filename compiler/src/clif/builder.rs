@@ -154,6 +154,12 @@ impl<'a> FuncBuilder<'a> {
         self.pointer(Mem::Rodata, base)
     }
 
+    /// The address of a byte in `.data`, which others may change at any time.
+    pub fn data(&mut self, offset: u32) -> Ptr {
+        let base = self.symbol(Symbol::Data(offset));
+        self.pointer(Mem::Bpf, base)
+    }
+
     /// A constant that the optimiser cannot see.
     pub fn opaque(&mut self, value: i64) -> Value {
         self.symbol(Symbol::Opaque(value))

@@ -36,6 +36,8 @@ pub enum Symbol {
     Opaque(i64),
     /// The address of a byte in the `.rodata` map.
     Rodata(u32),
+    /// The address of a byte in the `.data` section, which programs may change.
+    Data(u32),
     /// The address of a function, for helpers that call back.
     Subprog(FuncId),
     /// The address of a kernel variable (or a kernel function to call), by its
@@ -52,6 +54,7 @@ impl fmt::Display for Symbol {
             Symbol::Ctx { record, local } => write!(f, "ctx {record} = {local}"),
             Symbol::Opaque(value) => write!(f, "opaque {value}"),
             Symbol::Rodata(offset) => write!(f, "rodata+{offset}"),
+            Symbol::Data(offset) => write!(f, "data+{offset}"),
             Symbol::Subprog(FuncId(index)) => write!(f, "subprog {index}"),
             Symbol::Ksym(index) => write!(f, "ksym {index}"),
         }
@@ -74,6 +77,7 @@ impl Symbol {
             "ctx" => pair().map(|(record, local)| Symbol::Ctx { record, local })?,
             "opaque" => Symbol::Opaque(rest.trim().parse().ok()?),
             "rodata" => Symbol::Rodata(number(rest)?),
+            "data" => Symbol::Data(number(rest)?),
             "subprog" => Symbol::Subprog(FuncId(number(rest)?)),
             "ksym" => Symbol::Ksym(number(rest)?),
             _ => return None,
@@ -87,6 +91,7 @@ impl Symbol {
             Symbol::Ctx { .. } => Namespace::Ctx,
             Symbol::Opaque(_) => Namespace::Opaque,
             Symbol::Rodata(_) => Namespace::Rodata,
+            Symbol::Data(_) => Namespace::Data,
             Symbol::Subprog(_) => Namespace::Subprog,
             Symbol::Ksym(_) => Namespace::Ksym,
         }
@@ -107,12 +112,13 @@ pub(crate) enum Namespace {
     Opaque = 6,
     Rodata = 7,
     Ksym = 8,
+    Data = 9,
 }
 
 impl Namespace {
     pub(crate) fn from_number(number: u32) -> Option<Namespace> {
         use Namespace::*;
-        [Helper, Barrier, Subprog, Map, Core, Ctx, Opaque, Rodata, Ksym].get(number as usize).copied()
+        [Helper, Barrier, Subprog, Map, Core, Ctx, Opaque, Rodata, Ksym, Data].get(number as usize).copied()
     }
 }
 
@@ -181,6 +187,7 @@ mod tests {
             Symbol::Ctx { record: 0, local: 16 },
             Symbol::Opaque(-7),
             Symbol::Rodata(24),
+            Symbol::Data(8),
             Symbol::Subprog(FuncId(1)),
             Symbol::Ksym(0),
         ] {

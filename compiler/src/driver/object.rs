@@ -15,7 +15,7 @@ use crate::lower::{self, Lowered};
 use crate::opt::{self, Level};
 use crate::span::SourceMap;
 use btc_payload::layout::ValueType;
-use btc_payload::manifest::{Map, MapKind, MapRole, Patch};
+use btc_payload::manifest::{Map, MapKind, Patch};
 
 /// What the settings say about the sizes that have no size of their own yet.
 pub(super) struct Sizes {
@@ -87,8 +87,9 @@ pub(super) fn write(
         types,
         core: &lowered.core,
         functions,
-        maps: lowered.manifest.maps.iter().filter(|m| m.role != MapRole::ReadOnlyData).map(|m| map(m, sizes)).collect(),
+        maps: lowered.manifest.maps.iter().filter(|m| !m.role.is_section()).map(|m| map(m, sizes)).collect(),
         rodata: lowered.rodata.clone(),
+        data: lowered.data,
         variables: Vec::new(),
         license: lowered.manifest.script.license.clone(),
         externs: lowered
@@ -113,6 +114,7 @@ fn function(
         let target = match lowered.module.symbols.get(r.symbol) {
             Some(Symbol::Map(n)) => Target::Map(MapIndex(n)),
             Some(Symbol::Rodata(offset)) => Target::Rodata { offset },
+            Some(Symbol::Data(offset)) => Target::Data { offset },
             Some(Symbol::Subprog(FuncId(n))) if is_call(code, r.insn) => Target::Call(FunctionId(n)),
             Some(Symbol::Subprog(FuncId(n))) => Target::Callback(FunctionId(n)),
             Some(Symbol::Ksym(n)) => Target::Extern(ExternId(n)),
@@ -172,7 +174,7 @@ fn section(kind: ProgramKind) -> &'static str {
 fn map_type(kind: MapKind) -> u32 {
     match kind {
         MapKind::Hash => 1,
-        MapKind::Array | MapKind::ReadOnlyData => 2,
+        MapKind::Array | MapKind::Section => 2,
         MapKind::PerCpuHash => 5,
         MapKind::PerCpuArray => 6,
         MapKind::LruHash => 9,

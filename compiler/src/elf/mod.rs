@@ -29,6 +29,10 @@ pub const SLOT: usize = 8;
 /// Section of subprograms and callbacks. libbpf looks for them nowhere else.
 pub const TEXT: &str = ".text";
 
+/// What programs and the tracer both may change. With a name of its own behind
+/// `.data` because libbpf calls the map of the plain section after the object.
+pub const DATA: &str = btc_payload::manifest::DATA_SYMBOL;
+
 /// Index into [`ObjectInput::functions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionId(pub u32);
@@ -54,6 +58,8 @@ pub struct ObjectInput<'a> {
     pub maps: Vec<MapDef>,
     /// Initial bytes of `.rodata`; no section when empty.
     pub rodata: Vec<u8>,
+    /// Bytes of [`DATA`], all zero; no section when 0.
+    pub data: u32,
     /// Names and types of parts of `.rodata`, for those who look at the object;
     /// in the order of offsets, without overlaps. May be empty.
     pub variables: Vec<VariableDef>,
@@ -114,6 +120,11 @@ pub enum Target {
     /// 64-bit load of an address in `.rodata`.
     Rodata {
         /// Offset in bytes.
+        offset: u32,
+    },
+    /// A byte of [`DATA`]; for `ld_imm64`.
+    Data {
+        /// Offset of the byte.
         offset: u32,
     },
     /// Call of a subprogram.

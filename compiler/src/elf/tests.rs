@@ -64,6 +64,7 @@ fn sample<'a>(types: &'a TypeStore, core: &'a CoreTable) -> ObjectInput<'a> {
         ],
         maps: ["at_a", "at_b"].map(|name| map(name, BPF_MAP_TYPE_HASH)).into(),
         rodata: (0..16).collect(),
+        data: 0,
         variables: vec![],
         license: "GPL".into(),
         externs: [("jiffies", false), ("bpf_some_kfunc", true)].map(|(name, weak)| external(name, weak)).into(),

@@ -73,6 +73,7 @@ struct Writer<'a> {
     /// Code sections by name.
     sections: BTreeMap<&'static str, SectionId>,
     rodata: Option<SectionId>,
+    data: Option<SectionId>,
     functions: Vec<SymbolId>,
     maps: Vec<SymbolId>,
     externs: Vec<SymbolId>,
@@ -94,6 +95,7 @@ impl<'a> Writer<'a> {
             object,
             sections,
             rodata: None,
+            data: None,
             functions: Vec::new(),
             maps: Vec::new(),
             externs: Vec::new(),
@@ -119,6 +121,9 @@ impl<'a> Writer<'a> {
         if !self.input.rodata.is_empty() {
             let data = self.input.rodata.as_slice();
             self.rodata = Some(self.add_section(".rodata", SectionKind::ReadOnlyData, data, 8));
+        }
+        if self.input.data > 0 {
+            self.data = Some(self.add_section(super::DATA, SectionKind::Data, vec![0; self.input.data as usize], 8));
         }
         for (name, data) in [(".BTF", &self.btf.btf), (".BTF.ext", &self.btf.ext)] {
             if !data.is_empty() {
@@ -254,6 +259,11 @@ impl<'a> Writer<'a> {
             Target::Rodata { offset } if opcode == LD_IMM64 => {
                 ensure!((offset as usize) < self.input.rodata.len(), "no byte {offset} in .rodata");
                 let section = self.rodata.context("no .rodata")?;
+                Ok((self.object.section_symbol(section), i32::try_from(offset)?))
+            }
+            Target::Data { offset } if opcode == LD_IMM64 => {
+                ensure!(offset < self.input.data, "no byte {offset} in {}", super::DATA);
+                let section = self.data.context("no data section")?;
                 Ok((self.object.section_symbol(section), i32::try_from(offset)?))
             }
             Target::Call(id) if opcode == CALL => {

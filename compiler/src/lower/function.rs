@@ -93,6 +93,7 @@ impl Fun<'_, '_, '_> {
         self.locate(self.probe.span);
         let zero = self.b.iconst(0);
         self.b.set(result, zero);
+        self.pass_gate();
         self.filter_pid();
         let early = self.claim_point();
         let predicate = match &self.probe.predicate {
@@ -164,6 +165,23 @@ impl Fun<'_, '_, '_> {
             };
             self.locals.insert(id, home);
         }
+    }
+
+    /// Leaves at once when the tracer has closed the gate: what END and the last
+    /// printing of maps see must not change under them, and detaching first
+    /// would take an RCU grace period for each of the probes.
+    fn pass_gate(&mut self) {
+        use btc_payload::probe::AttachPoint::{Begin, End, SelfSignal};
+        if matches!(self.probe.attach, Begin | End | SelfSignal { .. }) {
+            return;
+        }
+        self.cx.gated = true;
+        let gate = self.b.data(0);
+        let closed = self.b.load(gate, Width::W64);
+        let closed = self.b.nonzero(closed);
+        let leave = self.b.begin_if(closed);
+        self.b.ret_const(0);
+        self.b.end_if(leave);
     }
 
     /// Does this kind of probe obey `-p`?

@@ -1,18 +1,20 @@
 //! The manifest of the lowered script.
 //!
 //! In: what lowering collected. Out: [`Lowered`]. Invariant: maps stand in the
-//! order by which `Symbol::Map` numbers them, `.rodata` last; a map that no
+//! order by which `Symbol::Map` numbers them, sections last; a map that no
 //! program uses is left out only where that moves no other.
 
 use btc_payload::event::{Action, Event};
 use btc_payload::layout::ValueType;
 use btc_payload::manifest::{
-    LOSS_COUNTERS, Location, LocationId, Manifest, Map, MapId, MapKind, MapRole, Program, Requirement, Script,
+    DATA_SYMBOL, LOSS_COUNTERS, Location, LocationId, Manifest, Map, MapId, MapKind, MapRole, Program, Requirement,
+    Script,
 };
 use std::collections::BTreeMap;
 
 use super::function::Fun;
 use super::layout::Layouts;
+use super::rodata::WORD;
 use super::{Cx, Lowered, MapInfo};
 use crate::clif::Module;
 use crate::hir::types::Type;
@@ -25,7 +27,7 @@ const LONGEST_TEXT: usize = 120;
 pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lowered {
     let program = cx.program;
     let mut locations = Locations { sources, list: Vec::new(), ids: BTreeMap::new() };
-    let Cx { rodata, mut layouts, maps, scratch, identity, requirements, .. } = cx;
+    let Cx { rodata, mut layouts, maps, scratch, gated, identity, requirements, .. } = cx;
     let (bytes, slots) = rodata.finish();
 
     let programs = program.probes.iter().enumerate().map(|(i, p)| Program {
@@ -46,7 +48,7 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
     let events = events.collect();
     let mut all: Vec<Map> = program.maps.iter().zip(&maps).map(|(m, info)| script_map(m, info)).collect();
     all.extend(companions(&all));
-    all.extend(internal_maps(scratch, bytes.len() as u32));
+    all.extend(internal_maps(scratch, gated, bytes.len() as u32));
     let requirements = requirements.into_iter().map(|(feature, construct, span)| Requirement {
         feature,
         construct,
@@ -75,6 +77,7 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         operands: cx.operands,
         ksyms: cx.ksyms,
         rodata: bytes,
+        data: if gated { WORD } else { 0 },
         spans: cx.spans,
         manifest,
     }
@@ -130,7 +133,7 @@ fn words(bytes: u32) -> ValueType {
 }
 
 /// The maps that scripts do not see, in the order of [`super::Internal`].
-fn internal_maps(scratch: u32, rodata: u32) -> Vec<Map> {
+fn internal_maps(scratch: u32, gated: bool, rodata: u32) -> Vec<Map> {
     let map = |name: &str, role, kind, value, max_entries| Map {
         name: name.to_owned(),
         symbol: name.to_owned(),
@@ -148,7 +151,10 @@ fn internal_maps(scratch: u32, rodata: u32) -> Vec<Map> {
         // The runtime makes it SCRATCH_SLOTS per CPU.
         out.push(map("scratch", MapRole::Scratch, MapKind::Array, words(scratch), None));
     }
-    out.push(map(".rodata", MapRole::ReadOnlyData, MapKind::ReadOnlyData, words(rodata), Some(1)));
+    if gated {
+        out.push(map(DATA_SYMBOL, MapRole::Gate, MapKind::Section, words(WORD), Some(1)));
+    }
+    out.push(map(".rodata", MapRole::ReadOnlyData, MapKind::Section, words(rodata), Some(1)));
     out
 }
 
@@ -188,8 +194,8 @@ mod tests {
 
     #[test]
     fn internal_maps_keep_their_numbers() {
-        let names = |scratch| internal_maps(scratch, 64).into_iter().map(|m| m.name).collect::<Vec<_>>();
-        assert_eq!(names(0), ["events", "losses", ".rodata"]);
-        assert_eq!(names(64), ["events", "losses", "scratch", ".rodata"]);
+        let names = |scratch, gated| internal_maps(scratch, gated, 64).into_iter().map(|m| m.name).collect::<Vec<_>>();
+        assert_eq!(names(0, false), ["events", "losses", ".rodata"]);
+        assert_eq!(names(64, true), ["events", "losses", "scratch", DATA_SYMBOL, ".rodata"]);
     }
 }

@@ -59,12 +59,14 @@ pub struct Lowered {
     pub ksyms: Vec<String>,
     /// Initial content of `.rodata`.
     pub rodata: Vec<u8>,
+    /// Bytes of the data section, all zero.
+    pub data: u32,
     /// Source positions, by the number given to `set_srcloc`.
     pub spans: Vec<Span>,
     /// The manifest, but for the compiler's version, the script's name, digest
     /// and comment, and the patches, whose places only the back end knows.
     /// `maps` holds the maps of the object in the order that `Symbol::Map`
-    /// numbers them; `.rodata` is the last.
+    /// numbers them; those that are sections are the last.
     pub manifest: Manifest,
 }
 
@@ -143,6 +145,8 @@ struct Cx<'p> {
     subprograms: BTreeMap<Subprogram, FuncId>,
     /// Bytes of the largest scratch frame; 0: nobody needs one.
     scratch: u32,
+    /// Does any program look at the gate?
+    gated: bool,
     /// `.rodata` word of each probe that asks which attach point fired.
     identity: BTreeMap<usize, u32>,
 }
@@ -198,6 +202,7 @@ impl<'p> Cx<'p> {
             functions: Vec::new(),
             subprograms: BTreeMap::new(),
             scratch: 0,
+            gated: false,
             identity: BTreeMap::new(),
         }
     }

@@ -17,7 +17,6 @@ use crate::opt::{self, Level};
 use crate::sema::{self, Constant, Environment, Facts, Tracepoint, TracepointField};
 use crate::syntax::parse::{ParseOptions, parse_script};
 use crate::target::X86_64;
-use btc_payload::manifest::MapRole;
 
 /// Three tracepoints, as kernel 6.12 has them.
 struct Sample<'t>(&'t TypeStore);
@@ -108,7 +107,7 @@ fn part(size: u32) -> MapPart {
 fn map_def(m: &btc_payload::manifest::Map) -> MapDef {
     let map_type = match m.kind {
         MapKind::Hash => 1,
-        MapKind::Array | MapKind::ReadOnlyData => 2,
+        MapKind::Array | MapKind::Section => 2,
         MapKind::PerCpuHash => 5,
         MapKind::PerCpuArray => 6,
         MapKind::LruHash => 9,
@@ -150,6 +149,7 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
             let target = match lowered.module.symbols.get(r.symbol).unwrap() {
                 Symbol::Map(n) => Operand_::Map(MapIndex(n)),
                 Symbol::Rodata(offset) => Operand_::Rodata { offset },
+                Symbol::Data(offset) => Operand_::Data { offset },
                 Symbol::Subprog(f) if call => Operand_::Call(FunctionId(f.0)),
                 Symbol::Subprog(f) => Operand_::Callback(FunctionId(f.0)),
                 Symbol::Core { record, .. } => {
@@ -189,13 +189,14 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
         };
         rodata[slot.offset as usize] = value;
     }
-    let maps = lowered.manifest.maps.iter().filter(|m| m.role != MapRole::ReadOnlyData).map(map_def).collect();
+    let maps = lowered.manifest.maps.iter().filter(|m| !m.role.is_section()).map(map_def).collect();
     elf::write(&ObjectInput {
         types,
         core: &lowered.core,
         functions,
         maps,
         rodata,
+        data: lowered.data,
         variables: Vec::new(),
         license: "GPL".into(),
         externs: Vec::new(),

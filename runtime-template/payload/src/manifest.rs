@@ -131,8 +131,8 @@ pub enum MapKind {
     PerCpuArray,
     /// Ring buffer.
     RingBuffer,
-    /// `.rodata`.
-    ReadOnlyData,
+    /// A data section of the object, which libbpf makes an array of one element.
+    Section,
 }
 
 /// What a map is for.
@@ -148,9 +148,21 @@ pub enum MapRole {
     Losses,
     /// Read-only data.
     ReadOnlyData,
+    /// One word that programs look at first: when it is not zero, they return at once.
+    Gate,
     /// The keys of a map whose keys are too long for some kernels, see [`Map::hashes_keys`].
     Keys(MapId),
 }
+
+impl MapRole {
+    /// Is the map a data section of the object, and not one of its map definitions?
+    pub fn is_section(self) -> bool {
+        matches!(self, MapRole::ReadOnlyData | MapRole::Gate)
+    }
+}
+
+/// Section, and name in libbpf, of the map with the role [`MapRole::Gate`].
+pub const DATA_SYMBOL: &str = ".data.gate";
 
 /// Longest key of a hash map that every kernel accepts. Linux 5.10 refuses keys
 /// that do not fit a BPF program's stack.
@@ -223,7 +235,7 @@ impl Map {
             return 8;
         }
         match (self.kind, &self.key) {
-            (MapKind::Array | MapKind::PerCpuArray | MapKind::ReadOnlyData, _) => 4,
+            (MapKind::Array | MapKind::PerCpuArray | MapKind::Section, _) => 4,
             (MapKind::RingBuffer, _) => 0,
             (_, ValueType::Unit) => 8,
             (_, k) => k.size(),
