@@ -148,6 +148,7 @@ impl Fun<'_, '_, '_> {
             },
             (Intrinsic::ReadBuf, [pointer, length]) => self.read_buffer(pointer, length, e, to, fill),
             (Intrinsic::BufOfArray, [array]) => self.buffer_of_array(array, e, to, fill),
+            (Intrinsic::BufOfArray, [value, length]) => self.buffer_of_value(value, length, e, to, fill),
             (Intrinsic::StackTrace, []) => self.stack_trace(e, to),
             (Intrinsic::UserSymbol, [address]) => {
                 let v = self.scalar(address)?;
@@ -311,9 +312,22 @@ impl Fun<'_, '_, '_> {
         }
     }
 
+    /// The first bytes of a text or array that the program holds itself.
+    fn buffer_of_value(&mut self, value: &Expr, length: &Expr, e: &Expr, to: Own, fill: Fill) -> R<()> {
+        let place = self.memory(value)?;
+        let from = self.b.address(place.ptr);
+        self.fill_buffer((from, Space::Kernel), length, e, to, fill)
+    }
+
     fn read_buffer(&mut self, pointer: &Expr, length: &Expr, e: &Expr, to: Own, fill: Fill) -> R<()> {
+        let from = self.source(pointer)?;
+        self.fill_buffer(from, length, e, to, fill)
+    }
+
+    /// Writes a buffer: its length, which is cut to its type, and its bytes.
+    fn fill_buffer(&mut self, from: (Value, Space), length: &Expr, e: &Expr, to: Own, fill: Fill) -> R<()> {
         let Type::Buf { size } = e.ty else { return internal("buf() of another type", e.span) };
-        let (from, space) = self.source(pointer)?;
+        let (from, space) = from;
         let length = self.scalar(length)?;
         if fill == Fill::Exact {
             self.zero(to, size + BUF_DATA);

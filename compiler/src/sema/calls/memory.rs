@@ -79,6 +79,17 @@ pub(super) fn buf(c: &mut Checker, call: &Call) -> Typed {
         Some(_) => return c.error("E0431", length.span, "the length of `buf` must be above zero", ""),
         None => max,
     };
+    // A value of our own is copied; what it points to is read.
+    let held = match value.ty {
+        Type::Str { size } => Some(size),
+        Type::Array { .. } | Type::CharArray { .. } if value.space() == Space::Bpf => {
+            Some(crate::sema::types::size_of(c.types(), &value.ty) as u32)
+        }
+        _ => None,
+    };
+    if let Some(held) = held {
+        return call_of(Intrinsic::BufOfArray, vec![value, length], Type::Buf { size: size.min(held) }, call);
+    }
     let pointer = c.pointer_to_memory(value, "the argument of `buf`")?;
     call_of(Intrinsic::ReadBuf, vec![pointer, length], Type::Buf { size }, call)
 }
