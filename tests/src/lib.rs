@@ -7,6 +7,7 @@
 
 pub mod case;
 pub mod expected;
+pub mod fuzz;
 pub mod matrix;
 pub mod process;
 pub mod script;
@@ -33,7 +34,9 @@ pub fn btc() -> Result<PathBuf, String> {
         return std::fs::canonicalize(&path).map_err(|e| format!("BTC={}: {e}", path.display()));
     }
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
-    let profile = exe.ancestors().nth(2).ok_or("the test is not in a target directory")?;
+    // Tests lie in `deps` of the directory in which programs lie.
+    let mut above = exe.ancestors().skip(1).skip_while(|dir| dir.ends_with("deps"));
+    let profile = above.next().ok_or("the test is not in a target directory")?;
     let target = profile.parent().ok_or("the test is not in a target directory")?;
     let tried = [profile.join("btc"), target.join("release/btc")];
     tried.iter().find(|p| p.is_file()).cloned().ok_or_else(|| {

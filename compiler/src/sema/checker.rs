@@ -32,9 +32,21 @@ pub(super) struct MapInfo {
     pub value: Option<Type>,
     /// From `let @m = kind(entries)`.
     pub declared: Option<(MapKind, u32)>,
+    /// Is something stored in it, even if its type is not known yet?
+    pub assigned: bool,
     pub span: Span,
     /// Where the value's type was decided, for messages.
     pub value_span: Span,
+}
+
+/// What a round of inference found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Learnt {
+    Nothing,
+    /// A larger type of something that has one.
+    Wider,
+    /// The first type of something.
+    New,
 }
 
 /// The probe whose code is being built.
@@ -59,7 +71,7 @@ pub(super) struct Checker<'a> {
     map_names: BTreeMap<String, MapId>,
     /// Types of variables by probe and order of declaration.
     local_types: BTreeMap<(usize, u32), Type>,
-    pub learnt: bool,
+    pub learnt: Learnt,
     pub diagnostics: Vec<Diagnostic>,
     pub program: tree::Program,
     pub probe: Option<ProbeState>,
@@ -72,7 +84,7 @@ impl<'a> Checker<'a> {
             maps: Vec::new(),
             map_names: BTreeMap::new(),
             local_types: BTreeMap::new(),
-            learnt: false,
+            learnt: Learnt::Nothing,
             diagnostics: Vec::new(),
             program: tree::Program::default(),
             probe: None,
@@ -81,7 +93,7 @@ impl<'a> Checker<'a> {
 
     /// Forgets what the last round built, keeps what it learnt.
     pub fn begin_round(&mut self) {
-        self.learnt = false;
+        self.learnt = Learnt::Nothing;
         self.diagnostics.clear();
         self.program = tree::Program { limits: self.env.limits, ..tree::Program::default() };
         self.probe = None;
@@ -173,9 +185,10 @@ impl<'a> Checker<'a> {
         let joined = if local.ty == Type::Void { Some(ty.clone()) } else { types::join(&local.ty, ty) };
         let Some(joined) = joined else { return false };
         if joined != local.ty {
+            let new = local.ty == Type::Void;
             local.ty = joined.clone();
             self.local_types.insert((p.index, id.0), joined);
-            self.learnt = true;
+            self.learn(new);
         }
         true
     }
@@ -183,6 +196,11 @@ impl<'a> Checker<'a> {
     /// A local the compiler itself needs.
     pub fn temporary(&mut self, name: &str, ty: Type, span: Span) -> Option<LocalId> {
         self.declare_local(name, Some(ty), span)
+    }
+
+    /// Notes that a type is new, or wider than before: another round is needed.
+    fn learn(&mut self, new: bool) {
+        self.learnt = self.learnt.max(if new { Learnt::New } else { Learnt::Wider });
     }
 
     // Maps.
@@ -193,7 +211,7 @@ impl<'a> Checker<'a> {
             return id;
         }
         let id = MapId(self.maps.len() as u32);
-        self.maps.push(MapInfo { name: name.into(), key: None, value: None, declared: None, span, value_span: span });
+        self.maps.push(MapInfo { name: name.into(), key: None, value: None, declared: None, assigned: false, span, value_span: span });
         self.map_names.insert(name.into(), id);
         id
     }
@@ -229,8 +247,9 @@ impl<'a> Checker<'a> {
             return None;
         };
         if info.key.as_ref() != Some(&joined) {
+            let new = info.key.is_none();
             self.map_info_mut(id).key = Some(joined);
-            self.learnt = true;
+            self.learn(new);
         }
         Some(())
     }
@@ -261,7 +280,7 @@ impl<'a> Checker<'a> {
             if first {
                 info.value_span = span;
             }
-            self.learnt = true;
+            self.learn(first);
         }
         Some(())
     }

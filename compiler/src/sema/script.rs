@@ -3,7 +3,7 @@
 //! In: the items of the script and its imports with macros expanded. Out:
 //! `hir::Program` and all diagnostics.
 
-use super::checker::{Checker, ProbeState, unit};
+use super::checker::{Checker, Learnt, ProbeState, unit};
 use super::{Environment, config, probes, types};
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
@@ -13,25 +13,44 @@ use btc_payload::manifest::MapKind;
 use btc_payload::probe::{AttachPoint, TextPart};
 use std::collections::BTreeMap;
 
-/// Rounds after which inference gives up: every round but the last widens a
-/// type, and no type can be widened that often.
-const MAX_ROUNDS: usize = 64;
+/// Rounds that only widen types after which inference gives up: no type can be
+/// widened that often. Rounds in which something gets its first type are as many
+/// as the longest chain of maps that take theirs from one another.
+const MAX_WIDENINGS: usize = 64;
 
 /// Types a script and builds its typed tree. The tree is complete only when no
 /// diagnostic is an error.
 pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, Vec<Diagnostic>) {
     let mut checker = Checker::new(env);
-    for _ in 0..MAX_ROUNDS {
+    let mut widenings = 0;
+    while widenings < MAX_WIDENINGS {
         checker.begin_round();
         checker.script(script);
-        if !checker.learnt {
-            break;
+        match checker.learnt {
+            Learnt::New => {}
+            Learnt::Wider => widenings += 1,
+            Learnt::Nothing => {
+                if !checker.guess() {
+                    break;
+                }
+            }
         }
     }
     checker.finish()
 }
 
 impl Checker<'_> {
+    /// Gives a type to a map that takes it from nothing but itself, such as the
+    /// counter of `@x = @x + 1`: the smallest integer, which further rounds widen.
+    /// False where there is none, or where another error is to be mended first.
+    fn guess(&mut self) -> bool {
+        if self.diagnostics.iter().any(|d| d.is_error() && d.code != "E0221") {
+            return false;
+        }
+        let map = self.maps.iter_mut().find(|m| m.assigned && m.value.is_none());
+        map.map(|m| m.value = Some(Type::Int { size: 1, signed: true })).is_some()
+    }
+
     fn script(&mut self, script: &ast::Script) {
         for item in &script.items {
             match item {

@@ -367,6 +367,7 @@ impl Checker<'_> {
             let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return None };
             return Some(StmtKind::Aggregate { map, key, aggregate, value });
         }
+        self.map_info_mut(map).assigned = true;
         let value = self.value(value)?;
         let Some(op) = op else {
             let ty = self.storage_type(&value);

@@ -1,0 +1,140 @@
+//! Random programs against the compiler, the kernel and an interpreter.
+//!
+//! `fuzz [--seed N] [--count N] [--parts N] [--statements N] [--jobs N] [--load]
+//! [--common] [--oracle COMMAND] [--emit DIR] [--print]`: see docs/testing.md.
+#![allow(clippy::unwrap_used)] // test code
+
+use btc_tests::fuzz::check::{Checker, Failure};
+use btc_tests::fuzz::{Dialect, Script, generate, shrink};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Options {
+    seed: u64,
+    count: u64,
+    parts: usize,
+    statements: usize,
+    jobs: u64,
+    load: bool,
+    common: bool,
+    oracle: Option<String>,
+    emit: Option<PathBuf>,
+    print: bool,
+}
+
+fn options() -> Result<Options, String> {
+    let mut o = Options {
+        seed: 1,
+        count: 100,
+        parts: 6,
+        statements: 8,
+        jobs: 1,
+        load: false,
+        common: false,
+        oracle: None,
+        emit: None,
+        print: false,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut text = || args.next().ok_or(format!("{arg} needs a value"));
+        let number = |text: String| text.parse::<u64>().map_err(|e| format!("{text}: {e}"));
+        match arg.as_str() {
+            "--seed" => o.seed = number(text()?)?,
+            "--count" => o.count = number(text()?)?,
+            "--parts" => o.parts = number(text()?)? as usize,
+            "--statements" => o.statements = number(text()?)? as usize,
+            "--jobs" => o.jobs = number(text()?)?,
+            "--load" => o.load = true,
+            "--common" => o.common = true,
+            "--oracle" => o.oracle = Some(text()?),
+            "--emit" => o.emit = Some(PathBuf::from(text()?)),
+            "--print" => o.print = true,
+            _ => return Err(format!("unknown option {arg}")),
+        }
+    }
+    Ok(o)
+}
+
+impl Options {
+    fn script(&self, seed: u64) -> Script {
+        let common = self.common || self.oracle.is_some();
+        generate(seed, if common { Dialect::Common } else { Dialect::Full }, self.parts, self.statements)
+    }
+}
+
+fn main() -> ExitCode {
+    let o = match options() {
+        Ok(o) => o,
+        Err(why) => {
+            eprintln!("fuzz: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    if o.print {
+        print!("{}", o.script(o.seed).text());
+        return ExitCode::SUCCESS;
+    }
+    let btc = btc_tests::btc().unwrap();
+    let next = AtomicU64::new(o.seed);
+    // Kinds of failures: how often, and the first small program.
+    let kinds: Mutex<BTreeMap<String, u64>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..o.jobs {
+            scope.spawn(|| {
+                let dir = tempfile::tempdir().unwrap();
+                let checker = Checker {
+                    btc: btc.clone(),
+                    dir: dir.path().to_path_buf(),
+                    load: o.load || o.oracle.is_some(),
+                    unoptimized: o.load,
+                    oracle: o.oracle.clone(),
+                };
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= o.seed + o.count {
+                        break;
+                    }
+                    one(&o, &checker, seed, &kinds);
+                }
+            });
+        }
+    });
+    let kinds = kinds.into_inner().unwrap();
+    println!("{} programs from seed {}, {} failed", o.count, o.seed, kinds.values().sum::<u64>());
+    for (kind, count) in &kinds {
+        println!("{count:6} {kind}");
+    }
+    if kinds.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(o: &Options, checker: &Checker, seed: u64, kinds: &Mutex<BTreeMap<String, u64>>) {
+    let script = o.script(seed);
+    if let Some(dir) = &o.emit {
+        std::fs::create_dir_all(dir).unwrap();
+        std::fs::write(dir.join(format!("{seed}.bt")), script.text()).unwrap();
+        let _ = checker.build(&dir.join(format!("{seed}.bt")), &dir.join(seed.to_string()), "1");
+        return;
+    }
+    let Err(found) = checker.check(&script) else { return };
+    let is_new = {
+        let mut kinds = kinds.lock().unwrap();
+        let count = kinds.entry(found.kind.clone()).or_default();
+        *count += 1;
+        *count == 1
+    };
+    if is_new {
+        report(checker, seed, &script, &found);
+    } else {
+        println!("seed {seed}: {}", found.kind);
+    }
+}
+
+fn report(checker: &Checker, seed: u64, script: &Script, found: &Failure) {
+    let small = shrink::shrink(script, &mut |s| checker.check(s).is_err_and(|f| f.kind == found.kind));
+    let text = checker.check(&small).err().map_or_else(|| "only sometimes".to_owned(), |f| f.text);
+    println!("=== seed {seed}: {}\n{}--- {text}\n", found.kind, small.text());
+}

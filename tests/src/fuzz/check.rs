@@ -1,0 +1,149 @@
+//! What must hold for a generated program.
+//!
+//! Input: a script. Output: why it fails, in one line that names the kind of
+//! failure, so that shrinking keeps to the same one.
+
+use super::Script;
+use crate::process::{self, Outcome};
+use crate::verdict::tail;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A check of generated programs.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    /// The compiler.
+    pub btc: PathBuf,
+    /// Folder for scripts and tracers.
+    pub dir: PathBuf,
+    /// Load and run what was built; needs root.
+    pub load: bool,
+    /// Run it unoptimised, too; the output must be the same.
+    pub unoptimized: bool,
+    /// A command that interprets `{src}`; its output must be the same.
+    pub oracle: Option<String>,
+}
+
+/// Why a program fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Kind, and what of the message is the same for smaller programs.
+    pub kind: String,
+    /// All of it.
+    pub text: String,
+}
+
+fn failure(kind: impl Into<String>, text: impl Into<String>) -> Result<String, Failure> {
+    Err(Failure { kind: kind.into(), text: text.into() })
+}
+
+impl Checker {
+    /// Applies all checks to a script.
+    pub fn check(&self, script: &Script) -> Result<(), Failure> {
+        let source = self.dir.join("script.bt");
+        fs::write(&source, script.text()).expect("the folder of the checks is writable");
+        let tracer = self.dir.join("tracer");
+        self.build(&source, &tracer, "1")?;
+        if !self.load {
+            return Ok(());
+        }
+        let output = self.run(&tracer)?;
+        if self.unoptimized {
+            self.build(&source, &tracer, "0")?;
+            // What the optimiser removes may be too much for the verifier.
+            if let Ok(plain) = self.run(&tracer) {
+                same("unoptimised", &output, &plain)?;
+            }
+        }
+        let Some(oracle) = &self.oracle else { return Ok(()) };
+        let command = oracle.replace("{src}", &process::quote(&source.to_string_lossy()));
+        let got = process::shell(&command, 60).expect("sh runs");
+        if got.status != 0 || got.err.contains("ERROR") {
+            return failure(format!("oracle: {}", first_error(&got.err)), tail(&got.err)).map(drop);
+        }
+        same("oracle", &output, &normal(&got.out))
+    }
+
+    /// Builds a script; a valid one must not be refused.
+    pub fn build(&self, source: &Path, tracer: &Path, level: &str) -> Result<(), Failure> {
+        let mut command = Command::new(&self.btc);
+        command.args(["build", "-O", level, "--no-warnings"]).arg(source).arg("-o").arg(tracer);
+        let got = process::bounded(&command, 60).expect("btc runs");
+        match got.status {
+            0 => Ok(()),
+            _ => failure(format!("build: {}", first_error(&got.err)), tail(&got.err)).map(drop),
+        }
+    }
+
+    fn run(&self, tracer: &Path) -> Result<String, Failure> {
+        let Outcome { status, out, err, .. } = process::bounded(&Command::new(tracer), 30).expect("the tracer starts");
+        if status != 0 || err.contains("lost") {
+            return failure(format!("run {status}: {}", first_error(&err)), tail(&err));
+        }
+        Ok(normal(&out))
+    }
+}
+
+/// The first line that says what is wrong, without the numbers in it.
+fn first_error(err: &str) -> String {
+    let line = err.lines().find(|l| l.contains("rror") || l.contains("panicked")).or(err.lines().next());
+    let line = line.unwrap_or_default();
+    let line = line.rsplit_once("ERROR: ").map_or(line, |(_, rest)| rest);
+    // Numbers and names of the program differ from case to case; not the error's code.
+    let (code, message) = line.split_at(line.find("]: ").unwrap_or(0));
+    let mut quoted = false;
+    let mut kept = |c: &char| {
+        quoted ^= *c == '`';
+        !quoted && !c.is_ascii_digit()
+    };
+    format!("{code}{}", message.chars().filter(&mut kept).collect::<String>())
+}
+
+fn same(who: &str, ours: &str, theirs: &str) -> Result<(), Failure> {
+    if ours == theirs {
+        return Ok(());
+    }
+    let (mut a, mut b) = (ours.lines(), theirs.lines());
+    let pair = std::iter::from_fn(|| match (a.next(), b.next()) {
+        (None, None) => None,
+        (x, y) => Some((x.unwrap_or("(nothing)"), y.unwrap_or("(nothing)"))),
+    });
+    let different: Vec<_> =
+        pair.filter(|(x, y)| x != y).take(10).map(|(x, y)| format!("  {x}\n  {who}: {y}")).collect();
+    failure(format!("differs from {who}"), different.join("\n")).map(drop)
+}
+
+/// Output in an order that does not depend on hashing: lines that begin with
+/// `~`, then the entries of maps are sorted, empty lines left out.
+pub fn normal(out: &str) -> String {
+    let mut plain = Vec::new();
+    let mut unordered = Vec::new();
+    let mut entries: Vec<String> = Vec::new();
+    for line in out.lines().filter(|l| !l.trim().is_empty() && !l.starts_with("Attach")) {
+        let bucket = line.starts_with(['[', '(']) && line.trim_end().ends_with('|');
+        match entries.last_mut() {
+            _ if line.starts_with('~') => unordered.push(line),
+            _ if line.starts_with('@') => entries.push(line.trim_end().to_owned()),
+            Some(entry) if bucket => *entry = format!("{entry}\n{line}"),
+            _ => plain.push(line),
+        }
+    }
+    unordered.sort_unstable();
+    entries.sort_unstable();
+    let parts = plain.into_iter().chain(unordered).map(str::to_owned).chain(entries);
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_order_does_not_count() {
+        let one = "1\n~b\n~a\n2\n\n@m[2]: 1\n@m[1]: 1\n@h:\n[0]    1 |@@@|\n";
+        let two = "1\n2\n~a\n~b\n@h:\n[0]    1 |@@@|\n\n@m[1]: 1\n@m[2]: 1\n";
+        assert_eq!(normal(one), normal(two));
+        assert_ne!(normal("1\n2\n"), normal("2\n1\n"));
+    }
+}

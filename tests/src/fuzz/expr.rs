@@ -1,0 +1,312 @@
+//! Expressions of a wanted type.
+
+use super::Generator;
+use super::types::{Map, Type};
+
+/// Integers at which widths and signs change.
+const EDGES: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "3",
+    "7",
+    "8",
+    "10",
+    "63",
+    "64",
+    "100",
+    "127",
+    "128",
+    "255",
+    "256",
+    "1000",
+    "32767",
+    "32768",
+    "65535",
+    "65536",
+    "2147483647",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "9223372036854775807",
+    "0x7f",
+    "0xff",
+    "0xffff",
+    "0x80000000",
+    "0xdeadbeef",
+    "0x123456789abcdef",
+    "0777",
+    "1e3",
+    "1_000_000",
+    "-1",
+    "-2",
+    "-7",
+    "-128",
+    "-129",
+    "-32768",
+    "-2147483648",
+    "-2147483649",
+];
+
+const WORDS: &[&str] =
+    &["", "a", "b", "ab", "abc", "abd", "hello", "hello world", "x y", "0123456789abcdef", "\\\"q\\\"", "A\\tB"];
+
+impl Generator {
+    /// An integer of no particular width.
+    pub fn int(&mut self, depth: usize) -> String {
+        if depth == 0 || self.random.chance(25) {
+            return self.int_leaf();
+        }
+        match self.random.weighted(&[30, 10, 8, 8, 12, 6, 8, 4, 4, 4, 3]) {
+            0 => self.arithmetic(depth),
+            1 => self.bits(depth),
+            2 => self.shift(depth),
+            3 => self.division(depth),
+            4 => format!("({}){}", self.int_type().name(), self.int_atom(depth - 1)),
+            5 => self.sign(depth),
+            6 => format!("({} ? {} : {})", self.boolean(depth - 1), self.int(depth - 1), self.int(depth - 1)),
+            7 => format!("(int64)({})", self.boolean(depth - 1)),
+            8 => self.text_number(depth),
+            9 => self.map_number(depth),
+            _ => self.block_value(depth),
+        }
+    }
+
+    /// As [`Self::int`], in a form that any prefix may stand before.
+    fn int_atom(&mut self, depth: usize) -> String {
+        let text = self.int(depth);
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '$' || c == '_');
+        if plain { text } else { format!("({text})") }
+    }
+
+    fn int_leaf(&mut self) -> String {
+        match self.random.weighted(&[35, 45, 12, 8]) {
+            1 => match self.variable(Type::is_int) {
+                Some(v) => v.name,
+                None => self.literal(),
+            },
+            2 => match self.map(Type::is_int) {
+                Some(m) => self.element(&m),
+                None => self.literal(),
+            },
+            3 => self.component(&Type::is_int).unwrap_or_else(|| self.literal()),
+            _ => self.literal(),
+        }
+    }
+
+    fn literal(&mut self) -> String {
+        match self.random.below(3) {
+            0 => self.random.below(20).to_string(),
+            1 if !self.common() && self.random.chance(10) => self.random.word().to_string(),
+            _ => (*self.random.pick(EDGES)).to_owned(),
+        }
+    }
+
+    fn arithmetic(&mut self, depth: usize) -> String {
+        let op = *self.random.pick(&["+", "-", "*"]);
+        format!("({} {op} {})", self.int(depth - 1), self.int(depth - 1))
+    }
+
+    fn bits(&mut self, depth: usize) -> String {
+        let op = *self.random.pick(&["&", "|", "^"]);
+        format!("({} {op} {})", self.int(depth - 1), self.int(depth - 1))
+    }
+
+    fn shift(&mut self, depth: usize) -> String {
+        let by = if self.random.chance(70) {
+            self.random.below(64).to_string()
+        } else {
+            format!("({} & 63)", self.int_atom(depth - 1))
+        };
+        let value = self.int_atom(depth - 1);
+        if self.random.chance(50) {
+            return format!("((int64){value} << {by})");
+        }
+        // 0.27.1 shifts signed values to the right without their sign.
+        if self.common() { format!("((uint64){value} >> {by})") } else { format!("({value} >> {by})") }
+    }
+
+    fn division(&mut self, depth: usize) -> String {
+        let op = *self.random.pick(&["/", "%"]);
+        let (left, right) = (self.int_atom(depth - 1), self.int_atom(depth - 1));
+        // 0.27.1 divides signed values as unsigned ones.
+        if self.common() { format!("((uint64){left} {op} (uint64){right})") } else { format!("({left} {op} {right})") }
+    }
+
+    fn sign(&mut self, depth: usize) -> String {
+        let op = *self.random.pick(&["-", "~", "+"]);
+        let value = self.int_atom(depth - 1);
+        // 0.27.1 prints the negation of narrow values as unsigned, and has no unary plus.
+        match op {
+            "-" => format!("(-(int64){value})"),
+            "+" if !self.common() => format!("(+{value})"),
+            _ => format!("(~{value})"),
+        }
+    }
+
+    fn text_number(&mut self, depth: usize) -> String {
+        match self.random.below(4) {
+            0 => format!("strlen({})", self.text(depth - 1)),
+            1 => format!(
+                "(strncmp({}, {}, {}) == 0 ? 1 : 2)",
+                self.text(depth - 1),
+                self.text(depth - 1),
+                1 + self.random.below(8)
+            ),
+            2 => format!("(strcontains({}, {}) ? 3 : 4)", self.text(depth - 1), self.text_literal()),
+            _ => match self.structs.len() {
+                0 => "sizeof(uint32)".to_owned(),
+                n => {
+                    let s = self.structs[self.random.below(n)].clone();
+                    match s.members.iter().find(|m| m.1) {
+                        Some(m) if self.random.chance(50) => format!("offsetof(struct {}, {})", s.name, m.0),
+                        _ => format!("sizeof(struct {})", s.name),
+                    }
+                }
+            },
+        }
+    }
+
+    fn map_number(&mut self, depth: usize) -> String {
+        let keyed: Vec<Map> = self.maps.iter().filter(|m| !m.keys.is_empty()).cloned().collect();
+        if self.unordered || keyed.is_empty() {
+            return self.macro_call(depth);
+        }
+        let map = self.random.pick(&keyed).clone();
+        if self.random.chance(30) {
+            return format!("len({})", map.name);
+        }
+        let keys: Vec<String> = map.keys.iter().map(|k| self.value(k, depth - 1)).collect();
+        let key = if keys.len() == 1 { keys[0].clone() } else { format!("({})", keys.join(", ")) };
+        format!("(has_key({}, {key}) ? 5 : 6)", map.name)
+    }
+
+    fn macro_call(&mut self, depth: usize) -> String {
+        if self.macros.is_empty() {
+            return self.int_leaf();
+        }
+        let name = self.random.pick(&self.macros).clone();
+        format!("{name}({})", self.int(depth - 1))
+    }
+
+    fn block_value(&mut self, depth: usize) -> String {
+        let name = self.name("$b");
+        let value = self.int(depth - 1);
+        format!("{{ let {name} = (int64)({value}); {name} + {} }}", self.int_leaf())
+    }
+
+    pub fn boolean(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return match self.variable(|t| *t == Type::Bool) {
+                Some(v) if self.random.chance(40) => v.name,
+                _ => (*self.random.pick(&["true", "false"])).to_owned(),
+            };
+        }
+        match self.random.weighted(&[50, 15, 15, 10, 5]) {
+            0 => self.comparison(depth),
+            1 => {
+                let op = *self.random.pick(&["&&", "||"]);
+                format!("({} {op} {})", self.boolean(depth - 1), self.boolean(depth - 1))
+            }
+            2 => {
+                let op = *self.random.pick(&["==", "!="]);
+                format!("({} {op} {})", self.text(depth - 1), self.text(depth - 1))
+            }
+            3 => format!("(!{})", self.boolean(depth - 1)),
+            _ => format!("((bool){})", self.int_atom(depth - 1)),
+        }
+    }
+
+    fn comparison(&mut self, depth: usize) -> String {
+        let op = *self.random.pick(&["<", "<=", ">", ">=", "==", "!="]);
+        format!("({} {op} {})", self.int(depth - 1), self.int(depth - 1))
+    }
+
+    fn text_literal(&mut self) -> String {
+        format!("\"{}\"", self.random.pick(WORDS))
+    }
+
+    pub fn text(&mut self, depth: usize) -> String {
+        if depth > 0 && self.random.chance(15) {
+            return format!("({} ? {} : {})", self.boolean(depth - 1), self.text(depth - 1), self.text(depth - 1));
+        }
+        match self.random.weighted(&[40, 35, 15, 10]) {
+            1 => match self.variable(|t| *t == Type::Text) {
+                Some(v) => v.name,
+                None => self.text_literal(),
+            },
+            2 => match self.map(|t| *t == Type::Text) {
+                Some(m) => self.element(&m),
+                None => self.text_literal(),
+            },
+            3 => self.component(&|t: &Type| *t == Type::Text).unwrap_or_else(|| self.text_literal()),
+            _ => self.text_literal(),
+        }
+    }
+
+    /// A value of just that type.
+    pub fn value(&mut self, ty: &Type, depth: usize) -> String {
+        match ty {
+            Type::Int { .. } => format!("({}){}", ty.name(), self.int_atom(depth)),
+            Type::Bool => self.boolean(depth.max(1)),
+            Type::Text => self.text(depth),
+            Type::Tuple(list) => {
+                let same = |t: &Type| t == ty;
+                match self.variable(same) {
+                    Some(v) if self.random.chance(40) => v.name,
+                    _ => {
+                        let parts: Vec<_> = list.iter().map(|t| self.value(t, depth.saturating_sub(1))).collect();
+                        format!("({})", parts.join(", "))
+                    }
+                }
+            }
+            Type::Record(fields) => {
+                let parts: Vec<_> = fields
+                    .iter()
+                    .map(|(name, t)| format!("{name}={}", self.value(t, depth.saturating_sub(1))))
+                    .collect();
+                format!("({})", parts.join(", "))
+            }
+        }
+    }
+
+    /// `@name[keys]`.
+    pub fn element(&mut self, map: &Map) -> String {
+        if map.keys.is_empty() {
+            return map.name.clone();
+        }
+        let keys: Vec<_> = map.keys.iter().map(|k| self.key(k)).collect();
+        format!("{}[{}]", map.name, keys.join(", "))
+    }
+
+    /// A key out of few, so that they meet.
+    fn key(&mut self, ty: &Type) -> String {
+        match ty {
+            Type::Int { .. } if self.random.chance(80) => format!("({}){}", ty.name(), self.random.below(4)),
+            Type::Tuple(list) => {
+                let parts: Vec<_> = list.iter().map(|t| self.key(t)).collect();
+                format!("({})", parts.join(", "))
+            }
+            _ => self.value(ty, 1),
+        }
+    }
+
+    /// Part of a tuple or record in scope.
+    fn component(&mut self, wanted: &dyn Fn(&Type) -> bool) -> Option<String> {
+        let mut list = Vec::new();
+        for v in self.readable() {
+            match &v.ty {
+                Type::Tuple(parts) => {
+                    list.extend(
+                        parts.iter().enumerate().filter(|p| wanted(p.1)).map(|(n, _)| format!("{}.{n}", v.name)),
+                    );
+                }
+                Type::Record(parts) => {
+                    list.extend(parts.iter().filter(|p| wanted(&p.1)).map(|(n, _)| format!("{}.{n}", v.name)));
+                }
+                _ => {}
+            }
+        }
+        if list.is_empty() { None } else { Some(self.random.pick(&list).clone()) }
+    }
+}
