@@ -33,6 +33,9 @@ impl Fun<'_, '_, '_> {
         let Some(event) = self.cx.program.events.get(id.0 as usize) else {
             return internal("unknown event", span);
         };
+        if super::seq::is_pinned(&self.probe.attach) && self.emit_to_file(&event.action, args, span)? {
+            return Ok(());
+        }
         let fields: Vec<_> = event.fields.iter().map(|t| self.cx.layouts.of(t)).collect();
         let layout = Event { action: event.action.clone(), fields, location: LocationId(0) };
         let (offsets, size) = layout.layout();

@@ -172,7 +172,8 @@ impl Fun<'_, '_, '_> {
     /// would take an RCU grace period for each of the probes.
     fn pass_gate(&mut self) {
         use btc_payload::probe::AttachPoint::{Begin, End, SelfSignal};
-        if matches!(self.probe.attach, Begin | End | SelfSignal { .. }) {
+        let always = matches!(self.probe.attach, Begin | End | SelfSignal { .. });
+        if always || super::seq::is_pinned(&self.probe.attach) {
             return;
         }
         self.cx.gated = true;

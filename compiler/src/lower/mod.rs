@@ -24,6 +24,7 @@ mod memory;
 mod rodata;
 mod scan;
 mod scratch;
+mod seq;
 mod stmt;
 mod strings;
 #[cfg(test)]

@@ -211,7 +211,15 @@ impl<'a> Checker<'a> {
             return id;
         }
         let id = MapId(self.maps.len() as u32);
-        self.maps.push(MapInfo { name: name.into(), key: None, value: None, declared: None, assigned: false, span, value_span: span });
+        self.maps.push(MapInfo {
+            name: name.into(),
+            key: None,
+            value: None,
+            declared: None,
+            assigned: false,
+            span,
+            value_span: span,
+        });
         self.map_names.insert(name.into(), id);
         id
     }

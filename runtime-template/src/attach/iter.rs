@@ -34,7 +34,8 @@ pub fn attach(program: BorrowedFd<'_>, pin: Option<&str>) -> Result<Vec<OwnedFd>
         if r < 0 {
             bail!("cannot pin the iterator to {path}: {}", std::io::Error::from_raw_os_error(-r));
         }
-        eprintln!("Program pinned to {path}");
+        // On standard output, where scripts around bpftrace look for it.
+        let _ = sys::write_all(libc::STDOUT_FILENO, format!("Program pinned to {path}\n").as_bytes());
         return Ok(vec![link]);
     }
     Ok(vec![link])
