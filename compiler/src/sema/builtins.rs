@@ -45,7 +45,8 @@ pub(super) static BUILTINS: &[Builtin] = &[
     Builtin { name: "curtask", build: current_task },
     Builtin {
         name: "default_str_length",
-        build: |c, s| Some(constant(u64::from(c.env.limits.max_strlen), Type::I64, s)),
+        // With the NUL, as sizeof(str(...)) has it.
+        build: |c, s| Some(constant(u64::from(c.env.limits.max_strlen) + 1, Type::I64, s)),
     },
     Builtin { name: "elapsed", build: value!(Intrinsic::Elapsed, Type::U64) },
     Builtin { name: "func", build: function },

@@ -64,7 +64,20 @@ impl Checker<'_> {
             return Some(self.logical(op, l?, r?, span));
         }
         let (l, r) = (self.value(left), self.value(right));
-        let (l, r) = (l?, r?);
+        let (mut l, mut r) = (l?, r?);
+        if is_comparison(op) {
+            // A parameter or a name stands for text where it is compared with text.
+            let (left_type, right_type) = (l.ty.clone(), r.ty.clone());
+            for (side, written, other) in [(&mut l, left, right_type), (&mut r, right, left_type)] {
+                if !matches!(other, Type::Str { .. }) {
+                    continue;
+                }
+                *side = match written.kind {
+                    ast::ExprKind::Positional(n) => self.positional_text(n, written.span),
+                    _ => self.named_text(side.clone()),
+                };
+            }
+        }
         if is_comparison(op) { self.comparison(op, l, r, span) } else { self.arithmetic(op, l, r, span) }
     }
 
