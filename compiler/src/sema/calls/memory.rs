@@ -56,7 +56,12 @@ fn cut(c: &mut Checker, text: Expr, length: &ast::Expr, call: &Call) -> Typed {
     let Type::Str { size } = text.ty else { return Some(text) };
     match literal(&length) {
         Some(n) if n >= i128::from(size) - 1 => Some(text),
-        Some(n) => Some(convert(text, Type::Str { size: u32::try_from(n).unwrap_or(0) + 1 })),
+        // With a length nothing counts as cut off.
+        Some(n) => {
+            let size = u32::try_from(n).unwrap_or(0) + 1;
+            let length = constant(size.into(), Type::U64, length.span);
+            call_of(Intrinsic::ReadStr, vec![text, length], Type::Str { size }, call)
+        }
         None => call_of(Intrinsic::ReadStr, vec![text, length], Type::Str { size }, call),
     }
 }
