@@ -10,7 +10,7 @@ use crate::maps;
 use crate::output::Output;
 use crate::render::Renderer;
 use crate::render::json;
-use crate::render::map::Selection;
+use crate::render::map::{Selection, is_block};
 use anyhow::{Context as _, Result};
 use btc_payload::event::{Action, Event, EventId, RECORD_HEADER};
 use btc_payload::format::Format;
@@ -67,7 +67,7 @@ impl<'a> Actions<'a> {
             Action::PrintMap(map) => {
                 let number = |i| integer(self.layouts.field(id, record, i), 4, false) as u32;
                 let selection = Selection { top: number(0), div: number(1) };
-                self.print_map(*map, selection);
+                self.print_map(*map, selection, true);
             }
             Action::PrintMapEntry(map) => self.print_entry(*map, id, record),
             Action::Clear(map) => self.clear(*map)?,
@@ -195,10 +195,14 @@ impl<'a> Actions<'a> {
         }
     }
 
-    /// Prints a map.
-    pub fn print_map(&mut self, id: MapId, selection: Selection) {
+    /// Prints a map. `asked`: by the script, not because the run ends.
+    pub fn print_map(&mut self, id: MapId, selection: Selection, asked: bool) {
         let Some((map, fd)) = self.map(id) else { return };
-        let entries = maps::read(fd, self.long_keys(id).map(|k| k.1), map, self.cpus);
+        let mut entries = maps::read(fd, self.long_keys(id).map(|k| k.1), map, self.cpus);
+        // A map without keys always has its value, zero at first.
+        if asked && entries.is_empty() && map.key == ValueType::Unit && !is_block(&map.value) {
+            entries.push(maps::Entry { key: Vec::new(), value: vec![0; map.value_size() as usize] });
+        }
         self.renderer.map(&mut self.output.buffer, map, &entries, selection);
         self.output.piece();
     }

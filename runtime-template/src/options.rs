@@ -313,7 +313,7 @@ fn named(
 pub fn parse_number(text: &str) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, text),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let plain: String = digits.chars().filter(|&c| c != '_').collect();
     if !plain.starts_with(|c: char| c.is_ascii_digit()) {

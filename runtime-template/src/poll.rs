@@ -286,7 +286,7 @@ impl<'a> Tracer<'a> {
         let mut ids: Vec<usize> = (0..maps.len()).filter(|&i| maps[i].role == MapRole::Script).collect();
         ids.sort_by(|&a, &b| maps[a].name.cmp(&maps[b].name));
         for id in ids {
-            self.actions.print_map(MapId(id as u32), Selection::default());
+            self.actions.print_map(MapId(id as u32), Selection::default(), false);
         }
         self.actions.output.flush();
     }

@@ -7,19 +7,23 @@
 use crate::context::Context;
 use crate::image::Image;
 use crate::options::parse_number;
+use crate::render::names;
 use crate::sys;
 use crate::target::features::Features;
 use crate::target::functions;
 use anyhow::{Context as _, Result, bail};
 use btc_payload::layout::ValueType;
 use btc_payload::manifest::{Manifest, OptionValue};
-use btc_payload::start::{Feature, Slot, StartValue};
+use btc_payload::start::{Feature, MAX_UNROLL, NameTable, Slot, StartValue};
 use std::os::unix::fs::MetadataExt;
+
+const UNROLL_MOST: u64 = MAX_UNROLL as u64;
 
 /// What a slot gets.
 enum Value {
     Int(u64),
     Text(String),
+    Table(NameTable),
 }
 
 impl Context<'_> {
@@ -35,6 +39,16 @@ impl Context<'_> {
         match self.value(&slot.value)? {
             Value::Int(v) => image.set_int(slot.offset, slot.size, v),
             Value::Text(t) => image.set_text(slot.offset, slot.size, &t),
+            Value::Table(table) => (0..=table.len()).try_for_each(|i| {
+                // The last one stands for all numbers that have no name.
+                let number = if i == table.len() { i32::MAX } else { i as i32 };
+                let text = match table {
+                    NameTable::Errors => names::error_text(number),
+                    NameTable::Signals => names::signal_text(number),
+                    NameTable::Syscalls => names::syscall_text(number.into()).to_string(),
+                };
+                image.set_text(slot.offset + i * table.width(), table.width(), &text)
+            }),
         }
     }
 
@@ -74,6 +88,11 @@ impl Context<'_> {
             // `-k` is a flag of the run, but programs read it like a setting.
             Setting(name) if name == "helper_errors" => self.options.helper_errors.into(),
             Setting(name) => self.settings.number(name),
+            UnrollCount(n) => match self.number_parameter(*n)? {
+                count @ 1..=UNROLL_MOST => count,
+                count => bail!("parameter ${n} is the count of unroll: {} is not 1 to {UNROLL_MOST}", count as i64),
+            },
+            Names(table) => return Ok(Value::Table(*table)),
         }))
     }
 

@@ -86,7 +86,7 @@ impl TypeStore {
     pub fn find_tag(&self, name: &str, tag: TagKind) -> Option<CTypeId> {
         let own = self.script_tag(name, tag);
         match own {
-            Some(id) if !matches!(self.get(id).kind, CKind::Forward { .. }) => own,
+            Some(id) if !matches!(self.get(id).kind, CKind::Forward { .. }) || self.is_open(id) => own,
             _ => self.find_kernel(name, tag.kinds()).or(own),
         }
     }
@@ -278,6 +278,11 @@ impl TypeStore {
             self.inner.aligns.borrow_mut().insert(id, align);
         }
         align
+    }
+
+    /// Alignment that attributes ask for.
+    pub fn set_align(&self, id: CTypeId, align: u32) {
+        self.inner.aligns.borrow_mut().insert(id, align);
     }
 
     /// A member by name, looked up through anonymous structs and unions.

@@ -19,6 +19,8 @@ pub(super) struct Names {
     tags: RefCell<BTreeMap<Rc<str>, CTypeId>>,
     typedefs: RefCell<BTreeMap<Rc<str>, CTypeId>>,
     enumerators: RefCell<BTreeMap<Rc<str>, (CTypeId, i64)>>,
+    /// Structs and unions whose bodies are being read.
+    open: RefCell<Vec<CTypeId>>,
 }
 
 /// A name was defined before, as something else.
@@ -47,6 +49,22 @@ impl TypeStore {
         let id = self.add_script(CKind::Forward { name: name.clone(), union });
         self.names.tags.borrow_mut().insert(name, id);
         Ok(id)
+    }
+
+    /// The body of a declared struct or union begins: until it ends the name stands
+    /// for this unfinished type, also where the kernel has one of the name.
+    pub fn open_definition(&self, id: CTypeId) {
+        self.names.open.borrow_mut().push(id);
+    }
+
+    /// The body ends.
+    pub fn close_definition(&self, id: CTypeId) {
+        self.names.open.borrow_mut().retain(|&open| open != id);
+    }
+
+    /// Is the body of this type being read?
+    pub(super) fn is_open(&self, id: CTypeId) -> bool {
+        self.names.open.borrow().contains(&id)
     }
 
     /// A struct or union with a body; anonymous if it has no name.

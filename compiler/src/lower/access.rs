@@ -241,7 +241,24 @@ impl Fun<'_, '_, '_> {
                 let bytes = self.b.mul(i, size);
                 Ok(Loc::Far { address: self.b.add(start, bytes), space: Space::Kernel })
             }
-            Loc::Guarded(_) => unsupported("a variable index into an array behind this pointer", e.span),
+            Loc::Guarded(_) if len == 0 => {
+                unsupported("a variable index into a flexible array behind this pointer", e.span)
+            }
+            Loc::Guarded(address) => {
+                // The pointer may lead to the stack, which kernels before 5.12 load at
+                // constant offsets only: the helper reads it. Null stays null, and gives zeros.
+                let i = self.clamp(i, len);
+                let size = self.b.iconst(i64::from(step));
+                let bytes = self.b.mul(i, size);
+                let (moved, zero) = (self.b.var(), self.b.iconst(0));
+                self.b.set(moved, zero);
+                let present = self.b.nonzero(address);
+                let open = self.b.begin_if(present);
+                let sum = self.b.add(address, bytes);
+                self.b.set(moved, sum);
+                self.b.end_if(open);
+                Ok(Loc::Far { address: self.b.get(moved), space: Space::Kernel })
+            }
         }
     }
 

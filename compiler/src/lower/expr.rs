@@ -59,7 +59,10 @@ impl Fun<'_, '_, '_> {
                 let lvalue = self.lvalue(e)?;
                 self.read_scalar(lvalue, &e.ty)
             }
-            StrByte { base, index } => self.str_byte(base, index),
+            StrByte { base, index } => {
+                let byte = self.str_byte(base, index)?;
+                Ok(self.wrap(byte, &e.ty))
+            }
             Argument { name, position } => Ok(self.argument(name, *position, &e.ty)),
             ReturnValue { position } => Ok(self.return_value(*position, &e.ty)),
             Context => Ok(self.b.address(self.context)),

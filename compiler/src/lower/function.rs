@@ -97,7 +97,12 @@ impl Fun<'_, '_, '_> {
         self.filter_pid();
         let early = self.claim_point();
         let predicate = match &self.probe.predicate {
-            Some(e) => Some(self.condition(e)?),
+            Some(e) => {
+                // Macros and blocks in the predicate have variables of their own.
+                let own = super::loops::uses_in_expr(e);
+                self.place_locals(|id| own.contains_key(&id));
+                Some(self.condition(e)?)
+            }
             None => None,
         };
         let early_claim = self.frame.high > 0;
@@ -115,7 +120,7 @@ impl Fun<'_, '_, '_> {
             self.b.switch_to(go);
         }
         let late = self.claim_point();
-        self.place_locals();
+        self.place_locals(|_| true);
         self.block(&self.probe.body)?;
         self.b.jump(exit);
 
@@ -153,10 +158,13 @@ impl Fun<'_, '_, '_> {
         self.b.seal(point.body);
     }
 
-    /// Gives every variable its home.
-    fn place_locals(&mut self) {
+    /// Gives variables their homes, those that have none yet.
+    fn place_locals(&mut self, which: impl Fn(LocalId) -> bool) {
         for (i, local) in self.probe.locals.iter().enumerate() {
             let id = LocalId(i as u32);
+            if self.locals.contains_key(&id) || !which(id) {
+                continue;
+            }
             let home = if local.ty.is_scalar() && !local.address_taken {
                 Home::Register(self.b.var())
             } else {

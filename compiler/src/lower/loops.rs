@@ -384,6 +384,13 @@ impl Fun<'_, '_, '_> {
     }
 }
 
+/// The variables of an expression, with the number of their uses.
+pub(super) fn uses_in_expr(e: &Expr) -> BTreeMap<LocalId, u32> {
+    let mut uses = BTreeMap::new();
+    walk_expr(e, &mut |node| count(node, &mut uses));
+    uses
+}
+
 fn uses_in_block(block: &Block) -> BTreeMap<LocalId, u32> {
     let mut uses = BTreeMap::new();
     walk_block(block, &mut |node| count(node, &mut uses));

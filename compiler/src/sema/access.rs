@@ -173,7 +173,8 @@ impl Checker<'_> {
                 }
                 let index = self.integer(index, false, "an index")?;
                 let kind = ExprKind::StrByte { base: Box::new(base), index: Box::new(index) };
-                Some(Expr { kind, ty: Type::Int { size: 1, signed: false }, span })
+                // A `char`, as in C on this machine.
+                Some(Expr { kind, ty: Type::Int { size: 1, signed: true }, span })
             }
             other => {
                 let message = format!("`{}` cannot be indexed", self.spell(other));

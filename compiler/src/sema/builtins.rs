@@ -45,7 +45,11 @@ pub(super) static BUILTINS: &[Builtin] = &[
     Builtin { name: "curtask", build: current_task },
     Builtin {
         name: "default_str_length",
-        build: |c, s| Some(constant(u64::from(c.env.limits.max_strlen), Type::I64, s)),
+        // As it was set; by default the NUL counts, as sizeof(str(...)) has it.
+        build: |c, s| {
+            let set = super::config::value(&c.program.settings, "max_strlen").and_then(|v| v.parse().ok());
+            Some(constant(set.unwrap_or(u64::from(c.env.limits.max_strlen) + 1), Type::I64, s))
+        },
     },
     Builtin { name: "elapsed", build: value!(Intrinsic::Elapsed, Type::U64) },
     Builtin { name: "func", build: function },

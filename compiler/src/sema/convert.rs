@@ -8,10 +8,11 @@ use super::checker::{Checker, Typed, constant, literal};
 use super::types;
 use crate::ctypes::CKind;
 use crate::diagnostic::Diagnostic;
-use crate::hir::tree::{Expr, ExprKind};
+use crate::hir::tree::{BinaryOp, Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::hir::types::{Space, Type};
 use crate::span::Span;
 use crate::syntax::ast;
+use btc_payload::start::{NameTable, StartValue};
 
 /// Wraps in a conversion; nothing if the type is right already.
 pub(super) fn convert(e: Expr, ty: Type) -> Expr {
@@ -30,20 +31,18 @@ fn range(size: u8, signed: bool) -> (i128, i128) {
 
 impl Checker<'_> {
     /// The type a variable or map gets when this value is all that is known:
-    /// literals become `int64`, char arrays texts.
+    /// literals have the smallest type that holds them, char arrays become texts.
     pub(super) fn storage_type(&self, e: &Expr) -> Type {
-        match (&e.ty, literal(e)) {
-            (Type::Int { size: 8, signed: false }, Some(_)) => Type::U64,
-            (_, Some(_)) => Type::I64,
-            (Type::CharArray { len }, _) => Type::Str { size: len + 1 },
-            (ty, None) => ty.clone(),
+        match &e.ty {
+            Type::CharArray { len } => Type::Str { size: len + 1 },
+            ty => ty.clone(),
         }
     }
 
     /// The value in the form in which variables, maps and records hold it.
     pub(super) fn stored(&self, e: Expr) -> Expr {
         let ty = self.storage_type(&e);
-        if literal(&e).is_some() { Expr { ty, ..e } } else { convert(e, ty) }
+        convert(e, ty)
     }
 
     /// Implicit conversion to a type that is fixed. `what` names the receiver
@@ -89,11 +88,11 @@ impl Checker<'_> {
         use Type::*;
         match (have, want) {
             (a, b) if a == b => true,
-            (Int { size: s, signed: x }, Int { size: t, signed: y }) => t > s || (t == s && (x == y || *t == 8)),
-            (Bool, Int { .. }) => true,
-            (Enum { size, .. }, Int { size: t, .. }) => t >= size,
+            // A declared type cuts what is assigned, as in C; only literals are checked.
+            (Bool | Int { .. } | Enum { .. }, Int { .. }) => true,
             (Int { .. }, Enum { .. }) => true,
-            (Str { .. } | CharArray { .. }, Str { .. }) | (Buf { .. }, Buf { .. }) => true,
+            (Str { size: a } | CharArray { len: a }, Str { size: b }) => a <= b,
+            (Buf { .. }, Buf { .. }) => true,
             (Pointer { .. }, Pointer { .. }) => true,
             (Tuple(a), Tuple(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.type_fits(a, b)),
             (Record(a), Record(b)) => {
@@ -103,6 +102,56 @@ impl Checker<'_> {
             (Stack { user: u, mode: m, .. }, Stack { user: v, mode: n, .. }) => u == v && m == n,
             _ => false,
         }
+    }
+
+    /// A number that is shown by its name, as the text of that name. The names are
+    /// the target's, so the tracer brings them.
+    pub(super) fn named_text(&mut self, e: Expr) -> Expr {
+        let table = match e.ty {
+            Type::ErrnoText => NameTable::Errors,
+            Type::SignalName => NameTable::Signals,
+            Type::SyscallName => NameTable::Syscalls,
+            _ => return e,
+        };
+        let span = e.span;
+        let number = convert(e, Type::I64);
+        let Some(local) = self.temporary("number", Type::I64, span) else { return number };
+        let assign = Stmt { kind: StmtKind::Assign { local, value: number }, span };
+        let read = || Expr { kind: ExprKind::Local(local), ty: Type::I64, span };
+        let zero = || constant(0, Type::I64, span);
+        let compare = |op, left: Expr, right: Expr| Expr {
+            kind: ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) },
+            ty: Type::Bool,
+            span,
+        };
+        let choose = |condition, then, otherwise| Expr {
+            kind: ExprKind::Ternary {
+                condition: Box::new(condition),
+                then: Box::new(then),
+                otherwise: Box::new(otherwise),
+            },
+            ty: Type::I64,
+            span,
+        };
+        // Errors are given as negative numbers, too.
+        let size = match table {
+            NameTable::Errors => {
+                let negated = Expr { kind: ExprKind::Negate(Box::new(read())), ty: Type::I64, span };
+                choose(compare(BinaryOp::Less, read(), zero()), negated, read())
+            }
+            _ => read(),
+        };
+        let len = constant(table.len().into(), Type::U64, span);
+        let sized = Stmt { kind: StmtKind::Assign { local, value: size }, span };
+        let known = compare(BinaryOp::Less, convert(read(), Type::U64), len.clone());
+        let index = choose(known, read(), Expr { ty: Type::I64, ..len });
+        let names = Type::Array { elem: Box::new(Type::CharArray { len: table.width() }), len: table.len() + 1 };
+        let base = Box::new(self.start(StartValue::Names(table), names, span));
+        let kind = ExprKind::Element { base, index: Box::new(index) };
+        let name = Expr { kind, ty: Type::CharArray { len: table.width() }, span };
+        let value = Box::new(convert(name, Type::Str { size: table.width() + 1 }));
+        let body = Block { statements: vec![assign, sized] };
+        Expr { ty: value.ty.clone(), kind: ExprKind::Block { body, value }, span }
     }
 
     /// A condition: integers and pointers are true unless zero.
@@ -119,6 +168,10 @@ impl Checker<'_> {
                 Some(v) => Some(constant(u64::from(v != 0), Type::Bool, e.span)),
                 None => Some(convert(e, Type::Bool)),
             },
+            Type::Str { .. } if matches!(e.kind, ExprKind::Str(_)) => {
+                let empty = matches!(&e.kind, ExprKind::Str(text) if text.is_empty());
+                Some(constant(u64::from(!empty), Type::Bool, e.span))
+            }
             Type::Str { .. } => {
                 self.report(
                     Diagnostic::error("E0212", "a text is neither true nor false")
@@ -175,6 +228,15 @@ impl Checker<'_> {
         if e.ty == want {
             return Some(Expr { span, ..e });
         }
+        // What a kernel enumeration has is known on the target only.
+        if let (Enum { ctype, .. }, Some(v)) = (&want, literal(&e))
+            && !self.types().is_kernel(*ctype)
+            && let CKind::Enum(known) = &self.types().resolved(*ctype).kind
+            && !known.values.iter().any(|(_, x)| i128::from(*x) == v)
+        {
+            let message = format!("`{}` has no enumerator of value {v}", self.spell(&want));
+            return self.error("E0218", span, message, "no name for this value");
+        }
         let ok = match (&e.ty, &want) {
             (
                 Bool
@@ -199,7 +261,8 @@ impl Checker<'_> {
             (Array { .. } | CharArray { .. }, Int { .. } | Array { .. }) | (Str { .. }, Array { .. }) => {
                 return self.cast_bytes(e, want, span);
             }
-            (Str { .. } | CharArray { .. }, Str { .. }) | (Buf { .. }, Buf { .. }) => true,
+            (Str { size: a } | CharArray { len: a }, Str { size: b }) => a <= b,
+            (Buf { .. }, Buf { .. }) => true,
             (UserSymbol, Int { .. }) => true,
             (Tuple(a), Tuple(b)) => a.len() == b.len(),
             (Int { .. }, KernelSymbol | Username | Timestamp { .. } | ErrnoText) => true,

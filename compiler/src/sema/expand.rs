@@ -34,24 +34,29 @@ pub fn expand(
     defines: &dyn Defines,
     source_text: &dyn Fn(Span) -> String,
 ) -> (ast::Script, Vec<Diagnostic>) {
-    let mut macros: BTreeMap<String, ast::Macro> = library.iter().map(|m| (m.name.value.clone(), m.clone())).collect();
-    let mut own: BTreeMap<String, Span> = BTreeMap::new();
+    let mut macros: Macros = BTreeMap::new();
     let mut diagnostics = Vec::new();
     let mut rest = Vec::new();
     for item in script.items {
         match item {
             ast::Item::Macro(m) => {
-                if let Some(first) = own.insert(m.name.value.clone(), m.name.span) {
+                let same = macros.entry(m.name.value.clone()).or_default();
+                if let Some(first) = same.iter().find(|other| signature(other) == signature(&m)) {
                     diagnostics.push(
                         Diagnostic::error("E0320", format!("macro `{}` is defined twice", m.name.value))
                             .at(m.name.span, "defined again")
-                            .also(first, "first defined here"),
+                            .also(first.name.span, "first defined here"),
                     );
                 }
-                macros.insert(m.name.value.clone(), m);
+                check_macro(&m, &mut diagnostics);
+                same.push(m);
             }
             other => rest.push(other),
         }
+    }
+    // Behind the script's own, which win.
+    for m in library {
+        macros.entry(m.name.value.clone()).or_default().push(m.clone());
     }
     let mut e = Expander { macros: &macros, defines, source_text, diagnostics, depth: 0, count: 0 };
     for item in &mut rest {
@@ -79,8 +84,72 @@ pub fn expand(
     (ast::Script { items: rest }, diagnostics)
 }
 
+/// Macros by name; of several the first that takes what is given counts.
+type Macros = BTreeMap<String, Vec<ast::Macro>>;
+
+/// The kinds of a macro's parameters: macros of one name differ in them.
+fn signature(m: &ast::Macro) -> Vec<std::mem::Discriminant<MacroParam>> {
+    m.params.iter().map(std::mem::discriminant).collect()
+}
+
+fn param_name(p: &MacroParam) -> &ast::Name {
+    match p {
+        MacroParam::Variable(n) | MacroParam::Map(n) | MacroParam::Expr(n) => n,
+    }
+}
+
+/// Does a macro take these arguments?
+fn takes(m: &ast::Macro, args: &[Expr]) -> bool {
+    m.params.len() == args.len()
+        && m.params.iter().zip(args).all(|(p, a)| match p {
+            MacroParam::Variable(_) => matches!(a.kind, ExprKind::Variable(_)),
+            MacroParam::Map(_) => matches!(a.kind, ExprKind::Map(_)),
+            MacroParam::Expr(_) => true,
+        })
+}
+
+/// What is wrong with a macro however it is used.
+fn check_macro(m: &ast::Macro, diagnostics: &mut Vec<Diagnostic>) {
+    for (i, p) in m.params.iter().enumerate() {
+        let name = param_name(p);
+        if m.params[..i].iter().any(|other| param_name(other).value == name.value) {
+            let message = format!("macro `{}` has two parameters `{}`", m.name.value, name.value);
+            diagnostics.push(Diagnostic::error("E0325", message).at(name.span, "named again"));
+        }
+    }
+    let mut body = m.body.clone();
+    check_body(m, &mut body, diagnostics);
+}
+
+fn check_body(m: &ast::Macro, b: &mut Block, diagnostics: &mut Vec<Diagnostic>) {
+    for s in &mut b.statements {
+        match &s.kind {
+            StatementKind::Return(_) => diagnostics.push(
+                Diagnostic::error("E0326", format!("`return` in macro `{}`", m.name.value))
+                    .at(s.span, "a macro cannot end the probe")
+                    .help("let the macro give a value, and return where it is used"),
+            ),
+            StatementKind::Assign { target: Expr { kind: ExprKind::Identifier(name), span }, .. }
+                if m.params.iter().any(|p| matches!(p, MacroParam::Expr(n) if n.value == *name)) =>
+            {
+                diagnostics.push(
+                    Diagnostic::error("E0327", format!("macro `{}` assigns to an expression", m.name.value))
+                        .at(*span, "stands for any expression")
+                        .help(format!("a parameter `${name}` takes a variable, by reference")),
+                );
+            }
+            _ => {}
+        }
+        for_each_child(&mut s.kind, &mut |child| {
+            if let Child::Block(b) = child {
+                check_body(m, b, diagnostics);
+            }
+        });
+    }
+}
+
 struct Expander<'a> {
-    macros: &'a BTreeMap<String, ast::Macro>,
+    macros: &'a Macros,
     defines: &'a dyn Defines,
     source_text: &'a dyn Fn(Span) -> String,
     diagnostics: Vec<Diagnostic>,
@@ -88,7 +157,7 @@ struct Expander<'a> {
     count: u32,
 }
 
-impl Expander<'_> {
+impl<'a> Expander<'a> {
     fn block(&mut self, b: &mut Block) {
         for s in &mut b.statements {
             self.statement(s);
@@ -131,11 +200,11 @@ impl Expander<'_> {
 
     fn expr(&mut self, e: &mut Expr) {
         let replacement = match &e.kind {
-            ExprKind::Identifier(name) => match self.macros.get(name) {
-                Some(m) if m.params.is_empty() => self.call(m, &[], e.span),
-                _ => self.define(name, None, e.span),
+            ExprKind::Identifier(name) => match self.macros.get(name).and_then(|l| l.iter().find(|m| takes(m, &[]))) {
+                Some(m) => self.call(m, &[], e.span),
+                None => self.define(name, None, e.span),
             },
-            ExprKind::Call { name, args } => match self.macros.get(&name.value) {
+            ExprKind::Call { name, args } => match self.macro_for(&name.value, args) {
                 Some(m) => self.call(m, args, e.span),
                 None => {
                     let texts: Vec<String> = args.iter().map(|a| (self.source_text)(a.span)).collect();
@@ -166,6 +235,19 @@ impl Expander<'_> {
                 Child::Block(b) => self.block(b),
                 Child::Type(t) => self.type_expr(t),
             }),
+        }
+    }
+
+    /// The macro that a call means; if none takes the arguments, one to complain about,
+    /// unless there is a function of that name.
+    fn macro_for(&self, name: &str, args: &[Expr]) -> Option<&'a ast::Macro> {
+        let list: &'a Vec<ast::Macro> = self.macros.get(name)?;
+        let near = || list.iter().find(|m| m.params.len() == args.len()).or(list.first());
+        // A parameter that takes just this kind wins over one that takes anything.
+        let general = |m: &ast::Macro| m.params.iter().filter(|p| matches!(p, MacroParam::Expr(_))).count();
+        match list.iter().filter(|m| takes(m, args)).min_by_key(|m| general(m)) {
+            None if super::calls::names().any(|n| n == name) => None,
+            found => found.or_else(near),
         }
     }
 

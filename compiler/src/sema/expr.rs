@@ -94,7 +94,11 @@ impl Checker<'_> {
             self.report(d);
             return None;
         };
-        let ty = self.local_type(id)?;
+        let Some(ty) = self.local_type(id) else {
+            // Counts only if no later assignment teaches the type.
+            let shown = name.split('#').next().unwrap_or(name);
+            return self.error("E0207", span, format!("the type of `{shown}` is not known"), "nothing is ever assigned");
+        };
         Some(Expr { kind: ExprKind::Local(id), ty, span })
     }
 
@@ -313,8 +317,10 @@ impl Checker<'_> {
                     self.variable(name, target.span)?;
                 }
                 let id = id?;
-                let ty = self.counted(self.local_type(id)?, span)?;
-                if !self.widen_local(id, &ty) {
+                let declared = self.declared_type(id);
+                let old = self.local_type(id)?;
+                let ty = self.countable(if declared { old } else { counted(old, decrement) }, span)?;
+                if !declared && !self.widen_local(id, &ty) {
                     return None;
                 }
                 (Place::Local(id), self.local_type(id)?)
@@ -322,33 +328,31 @@ impl Checker<'_> {
             ast::ExprKind::Map(name) => {
                 let map = self.map(name, target.span);
                 let key = self.scalar_key(map, target.span)?;
-                self.counted_entry(map, key, span)?
+                self.counted_entry(map, key, decrement, span)?
             }
             ast::ExprKind::Index { base, indices } if matches!(base.kind, ast::ExprKind::Map(_)) => {
                 let ast::ExprKind::Map(name) = &base.kind else { return None };
                 let map = self.map(name, base.span);
                 let key = self.map_key(map, indices, target.span)?;
-                self.counted_entry(map, key, span)?
+                self.counted_entry(map, key, decrement, span)?
             }
             _ => return self.error("E0256", target.span, "only variables and map entries can be incremented", ""),
         };
         Some(Expr { kind: ExprKind::Increment { place, decrement, prefix }, ty, span })
     }
 
-    fn counted_entry(&mut self, map: MapId, key: Expr, span: Span) -> Option<(Place, Type)> {
-        let ty = self.map_info(map).value.clone().unwrap_or(Type::I64);
-        let ty = self.counted(ty, span)?;
+    fn counted_entry(&mut self, map: MapId, key: Expr, decrement: bool, span: Span) -> Option<(Place, Type)> {
+        let ty = counted(self.map_info(map).value.clone().unwrap_or(Type::I64), decrement);
+        let ty = self.countable(ty, span)?;
         self.widen_value(map, &ty, span)?;
         let ty = self.map_info(map).value.clone()?;
         Some((Place::Map { map, key: Box::new(key) }, ty))
     }
 
-    /// The type something has that is counted: integers have 64 bits.
-    fn counted(&mut self, ty: Type, span: Span) -> Option<Type> {
+    /// Refuses what cannot be incremented.
+    fn countable(&mut self, ty: Type, span: Span) -> Option<Type> {
         match ty {
-            Type::Int { signed: false, size: 8 } => Some(ty),
-            Type::Int { .. } => Some(Type::I64),
-            Type::Pointer { .. } => Some(ty),
+            Type::Int { .. } | Type::Pointer { .. } => Some(ty),
             other => {
                 let message = format!("`{}` cannot be incremented", self.spell(&other));
                 self.error("E0257", span, message, "an integer or pointer is expected")
@@ -423,6 +427,16 @@ impl Checker<'_> {
         let names = ["btf_id", "base_type", "full_type"];
         let ty = Type::Record(names.iter().zip(&elements).map(|(n, e)| (n.to_string(), e.ty.clone())).collect());
         Some(Expr { kind: ExprKind::Tuple { elements, evaluation: vec![0, 1, 2] }, ty, span })
+    }
+}
+
+/// The type something has that is counted: integers have 64 bits, signed ones
+/// where it goes down, as all differences are.
+fn counted(ty: Type, decrement: bool) -> Type {
+    match ty {
+        Type::Int { signed: false, size: 8 } if !decrement => ty,
+        Type::Int { .. } => Type::I64,
+        other => other,
     }
 }
 

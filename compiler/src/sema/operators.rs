@@ -60,11 +60,29 @@ fn make(op: Written, left: Expr, right: Expr, ty: Type, span: Span) -> Expr {
 impl Checker<'_> {
     pub(super) fn binary(&mut self, op: Written, left: &ast::Expr, right: &ast::Expr, span: Span) -> Typed {
         if matches!(op, Written::LogicalAnd | Written::LogicalOr) {
+            for side in [left, right] {
+                if matches!(side.kind, ast::ExprKind::String(_)) {
+                    return self.error("E0212", side.span, "a text is neither true nor false", "a condition is expected");
+                }
+            }
             let (l, r) = (self.condition(left), self.condition(right));
             return Some(self.logical(op, l?, r?, span));
         }
         let (l, r) = (self.value(left), self.value(right));
-        let (l, r) = (l?, r?);
+        let (mut l, mut r) = (l?, r?);
+        if is_comparison(op) {
+            // A parameter or a name stands for text where it is compared with text.
+            let (left_type, right_type) = (l.ty.clone(), r.ty.clone());
+            for (side, written, other) in [(&mut l, left, right_type), (&mut r, right, left_type)] {
+                if !matches!(other, Type::Str { .. }) {
+                    continue;
+                }
+                *side = match written.kind {
+                    ast::ExprKind::Positional(n) => self.positional_text(n, written.span),
+                    _ => self.named_text(side.clone()),
+                };
+            }
+        }
         if is_comparison(op) { self.comparison(op, l, r, span) } else { self.arithmetic(op, l, r, span) }
     }
 
@@ -83,7 +101,8 @@ impl Checker<'_> {
         if let (Some(a), Some(b)) = (literal(&l), literal(&r))
             && let Some(v) = fold(op, a, b)
         {
-            return Some(constant(v, types::literal_type(v, (v as i64) < 0 && a.max(b) <= i128::from(i64::MAX)), span));
+            let v64 = v as u64;
+            return Some(constant(v64, types::literal_type(v64, v < 0), span));
         }
         if matches!(l.ty, Type::Pointer { .. }) || matches!(r.ty, Type::Pointer { .. }) {
             return self.pointer_arithmetic(op, l, r, span);
@@ -129,14 +148,14 @@ impl Checker<'_> {
                 (l, r, op == Written::Subtract)
             }
             (t, Type::Pointer { .. }, Written::Add) if t.is_integral() => (r, l, false),
-            // Masks and the like on addresses work on their number.
-            (a, b, _) if a.is_integral() || b.is_integral() => {
-                let (l, r) = (convert(l, Type::U64), convert(r, Type::U64));
-                return Some(make(op, l, r, Type::U64, span));
-            }
             _ => {
-                let message = format!("`{}` does not work on two pointers", op.symbol());
-                return self.error("E0263", span, message, "");
+                let message = format!("`{}` does not work on pointers", op.symbol());
+                self.report(
+                    Diagnostic::error("E0263", message)
+                        .at(span, "")
+                        .help("cast the pointer to `uint64` to calculate with the address"),
+                );
+                return None;
             }
         };
         let mut count = self.integer(count, true, "the offset")?;
@@ -171,6 +190,10 @@ impl Checker<'_> {
                 // Tuples of (7, "x") and the like compare in the type that holds both.
                 if let Some(ty) = types::join(a, b) {
                     return Some(make(op, convert(l, ty.clone()), convert(r, ty), Bool, span));
+                }
+                // Tuples of other types or lengths are never equal.
+                if let (Tuple(_), Tuple(_)) = (a, b) {
+                    return Some(constant(u64::from(op == Written::NotEqual), Bool, span));
                 }
             }
             _ => {}
@@ -298,7 +321,7 @@ fn function_of(attach: &AttachPoint) -> Option<String> {
 }
 
 /// Folds integer literals; `None` where the result does not fit or is undefined.
-fn fold(op: Written, a: i128, b: i128) -> Option<u64> {
+fn fold(op: Written, a: i128, b: i128) -> Option<i128> {
     use Written::*;
     let v = match op {
         Add => a + b,
@@ -309,11 +332,13 @@ fn fold(op: Written, a: i128, b: i128) -> Option<u64> {
         BitAnd => a & b,
         BitOr => a | b,
         BitXor => a ^ b,
-        ShiftLeft if (0..64).contains(&b) => i128::from((a as i64).checked_shl(b as u32)?),
+        // What is shifted out is gone, as in the machine.
+        ShiftLeft if (0..64).contains(&b) && a < 0 => i128::from((a as i64) << b),
+        ShiftLeft if (0..64).contains(&b) => i128::from((a as u64) << b),
         ShiftRight if (0..64).contains(&b) => a >> b,
         _ => return None,
     };
-    if v > i128::from(u64::MAX) || v < i128::from(i64::MIN) { None } else { Some(v as u64) }
+    if v > i128::from(u64::MAX) || v < i128::from(i64::MIN) { None } else { Some(v) }
 }
 
 fn compare(op: Written, a: i128, b: i128) -> bool {
@@ -335,7 +360,8 @@ mod tests {
     #[test]
     fn folding() {
         assert_eq!(fold(Written::ShiftLeft, 1, 16), Some(65536));
-        assert_eq!(fold(Written::Subtract, 3, 5), Some(-2i64 as u64));
+        assert_eq!(fold(Written::Subtract, 3, 5), Some(-2));
+        assert_eq!(fold(Written::ShiftLeft, 1, 63), Some(1 << 63));
         assert_eq!(fold(Written::Divide, 1, 0), None);
         assert_eq!(fold(Written::Multiply, i128::from(i64::MAX), 3), None);
         assert!(compare(Written::Less, -5, 3));

@@ -5,15 +5,16 @@
 
 use super::checker::{Checker, literal};
 use super::expr::statement;
-use super::{calls, operators};
+use super::{calls, operators, types};
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::hir::types::Type;
 use crate::span::Span;
 use crate::syntax::ast::{self, StatementKind};
+use btc_payload::start::StartValue;
 
 /// Most copies that `unroll` makes.
-const MAX_UNROLL: i128 = 100;
+const MAX_UNROLL: i128 = btc_payload::start::MAX_UNROLL as i128;
 
 impl Checker<'_> {
     /// A block in a scope of its own; its last value is only an effect.
@@ -151,7 +152,11 @@ impl Checker<'_> {
                 self.error("E0291", count.span, message, &format!("1 to {MAX_UNROLL}"))
             }
             None if matches!(n.kind, ExprKind::Start(_)) => {
-                let count = self.integer(n, false, "the count")?;
+                let count = match count.kind {
+                    ast::ExprKind::Positional(p) => self.start(StartValue::UnrollCount(p), Type::I64, count.span),
+                    _ => n,
+                };
+                let count = self.integer(count, false, "the count")?;
                 Some(StmtKind::Repeat { count, limit: MAX_UNROLL as u32, body })
             }
             None => self.error("E0292", count.span, "the count of unroll must be a constant or a parameter", ""),
@@ -165,13 +170,33 @@ impl Checker<'_> {
         end: &ast::Expr,
         body: &ast::Block,
     ) -> Option<StmtKind> {
-        let s = self.value(start).and_then(|e| self.integer(e, true, "the start of a range"));
-        let e = self.value(end).and_then(|e| self.integer(e, true, "the end of a range"));
+        self.not_hidden(variable);
+        let (s, e) = (self.value(start), self.value(end));
+        // The variable holds every number of the range, no more.
+        let ty = match (&s, &e) {
+            (Some(s), Some(e)) => types::join(&s.ty, &e.ty).filter(|t| matches!(t, Type::Int { .. })),
+            _ => None,
+        };
+        let s = s.and_then(|e| self.integer(e, true, "the start of a range"));
+        let e = e.and_then(|e| self.integer(e, true, "the end of a range"));
         self.push_scope();
-        let local = self.declare_local(&variable.value, Some(Type::I64), variable.span);
+        let local = self.declare_local(&variable.value, Some(ty.unwrap_or(Type::I64)), variable.span);
         let body = self.callback_body(body);
         self.pop_scope();
         Some(StmtKind::ForRange { variable: local?, start: s?, end: e?, body })
+    }
+
+    /// The variable of a loop must not hide another one.
+    fn not_hidden(&mut self, variable: &ast::Name) {
+        let Some(old) = self.find_local(&variable.value) else { return };
+        let shown = variable.value.split('#').next().unwrap_or(&variable.value).to_string();
+        let first = self.probe.as_ref().map(|p| p.locals[old.0 as usize].span);
+        let mut d = Diagnostic::error("E0202", format!("variable `{shown}` is already declared"))
+            .at(variable.span, "declared again by this loop");
+        if let Some(first) = first {
+            d = d.also(first, "first declared here");
+        }
+        self.report(d.help("the variable of a loop cannot hide one outside; choose another name"));
     }
 
     fn for_each(
@@ -184,6 +209,7 @@ impl Checker<'_> {
         let ast::ExprKind::Map(name) = &iterable.kind else {
             return self.error("E0293", iterable.span, "`for` goes over a map or a range", "neither a map nor a range");
         };
+        self.not_hidden(variable);
         let map = self.map(name, iterable.span);
         let info = self.map_info(map).clone();
         if info.key == Some(Type::Tuple(Vec::new())) {
@@ -228,8 +254,13 @@ impl Checker<'_> {
         };
         // The value is built before the variable exists: `let $x = $x` is an error.
         let value = value.map(|v| self.value(v));
-        let local = self.declare_local(&name.value, fixed.clone(), name.span)?;
-        if fixed.is_some()
+        // `string` without a size says what is held, not how much: it grows.
+        let grows = ty.is_some_and(|t| matches!(&t.kind, ast::TypeKind::Name(n) if n == "string"));
+        let declared = if grows { None } else { fixed.clone() };
+        let local = self.declare_local(&name.value, declared, name.span)?;
+        if grows {
+            self.widen_local(local, &Type::Str { size: 1 });
+        } else if fixed.is_some()
             && let Some(p) = &mut self.probe
         {
             p.fixed.push(local);
@@ -240,7 +271,7 @@ impl Checker<'_> {
                 // Its type comes from the first assignment.
                 self.local_type(local).map(|_| StmtKind::Zero(local))
             }
-            Some(value) => self.store_local(local, value?, fixed.is_some(), &shown),
+            Some(value) => self.store_local(local, value?, fixed.is_some() && !grows, &shown),
         }
     }
 
@@ -346,7 +377,7 @@ impl Checker<'_> {
     }
 
     /// Does the variable have a type that was written?
-    fn declared_type(&self, local: crate::hir::tree::LocalId) -> bool {
+    pub(super) fn declared_type(&self, local: crate::hir::tree::LocalId) -> bool {
         self.probe.as_ref().is_some_and(|p| p.fixed.contains(&local))
     }
 

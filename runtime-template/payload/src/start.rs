@@ -66,6 +66,44 @@ pub enum StartValue {
     Feature(Feature),
     /// Value of a setting in force, as a number.
     Setting(String),
+    /// `$N` as the count of `unroll`: outside of 1 to [`MAX_UNROLL`] is a start-up error.
+    UnrollCount(u32),
+    /// All names of a kind, for programs that compare them: texts of
+    /// [`NameTable::width`] bytes, [`NameTable::len`] of them, then one for all other numbers.
+    Names(NameTable),
+}
+
+/// Most rounds of `unroll`.
+pub const MAX_UNROLL: u32 = 100;
+
+/// Numbers that have names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NameTable {
+    /// Texts of errno.
+    Errors,
+    /// Descriptions of signals.
+    Signals,
+    /// System calls.
+    Syscalls,
+}
+
+impl NameTable {
+    /// Numbers from 0 up to this have entries; above all known errors, signals and system calls.
+    pub const fn len(self) -> u32 {
+        match self {
+            NameTable::Errors => 136,
+            NameTable::Signals => 65,
+            NameTable::Syscalls => 512,
+        }
+    }
+
+    /// Bytes of an entry, NUL-padded.
+    pub const fn width(self) -> u32 {
+        match self {
+            NameTable::Errors => 64,
+            NameTable::Signals | NameTable::Syscalls => 32,
+        }
+    }
 }
 
 /// What a kernel may or may not be able to do. The runtime probes for it; no

@@ -129,10 +129,9 @@ impl Renderer<'_> {
                 self.json_object(out, bytes, s.fields.iter().map(|f| (f.name.as_str(), &f.ty, f.offset, f.bits)));
             }
             Parameter { index } => {
-                match self.parameter(*index).map(|t| (t.to_string(), crate::options::parse_number(t))) {
-                    Some((_, Some(number))) => push_i64(out, number),
-                    Some((text, None)) => push_string(out, text.as_bytes()),
-                    None => out.push(b'0'),
+                match super::text::parameter(self.parameter(*index)) {
+                    Ok((number, signed)) => super::text::push_int(out, number, signed),
+                    Err(text) => push_string(out, text.as_bytes()),
                 }
             }
             _ => {

@@ -40,9 +40,7 @@ impl Renderer<'_> {
     fn map_text(&mut self, out: &mut Vec<u8>, map: &Map, entries: &[Entry], div: u32) {
         for e in entries {
             self.entry_name(out, map, &e.key);
-            let block =
-                matches!(map.value, ValueType::Hist { .. } | ValueType::Lhist { .. } | ValueType::Tseries { .. });
-            out.extend_from_slice(if block { b":\n" } else { b": " });
+            out.extend_from_slice(if is_block(&map.value) { b":\n" } else { b": " });
             self.divided(out, &map.value, &e.value, div);
             out.push(b'\n');
         }
@@ -115,6 +113,11 @@ impl Renderer<'_> {
         }
         self.kernel.prepare(addresses.into_iter());
     }
+}
+
+/// Is a value shown on lines of its own?
+pub fn is_block(value: &ValueType) -> bool {
+    matches!(value, ValueType::Hist { .. } | ValueType::Lhist { .. } | ValueType::Tseries { .. })
 }
 
 fn push_quotient(out: &mut Vec<u8>, value: u64, div: i64, signed: bool) {

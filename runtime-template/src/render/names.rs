@@ -30,9 +30,9 @@ const SYSCALLS: &str = include_str!("syscalls-x86_64.txt");
 const SYSCALLS: &str = include_str!("syscalls-generic.txt");
 
 /// Name of a system call.
-pub fn syscall_name(number: i64) -> Option<&'static str> {
-    let index = usize::try_from(number).ok()?;
-    SYSCALLS.split_ascii_whitespace().nth(index).filter(|n| *n != "-")
+pub fn syscall_text(number: i64) -> &'static str {
+    let index = usize::try_from(number).unwrap_or(usize::MAX);
+    SYSCALLS.split_ascii_whitespace().nth(index).filter(|n| *n != "-").unwrap_or("Unknown syscall")
 }
 
 /// Names of GFP flags as `%gr` shows them: composites first, then single bits
@@ -168,15 +168,15 @@ mod tests {
         assert_eq!(signal_text(9), "Killed");
         assert_eq!(gfp_flags(0xcc0), "GFP_KERNEL");
         assert_eq!(gfp_flags(0xcc0 | 0x100), "GFP_KERNEL|__GFP_ZERO");
-        assert_eq!(syscall_name(-1), None);
+        assert_eq!(syscall_text(-1), "Unknown syscall");
     }
 
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn system_calls() {
-        assert_eq!(syscall_name(0), Some("read"));
-        assert_eq!(syscall_name(110), Some("getppid"));
-        assert_eq!(syscall_name(257), Some("openat"));
-        assert_eq!(syscall_name(99999), None);
+        assert_eq!(syscall_text(0), "read");
+        assert_eq!(syscall_text(110), "getppid");
+        assert_eq!(syscall_text(257), "openat");
+        assert_eq!(syscall_text(99999), "Unknown syscall");
     }
 }

@@ -144,22 +144,16 @@ impl Renderer<'_> {
             }
             ErrnoText => out.extend_from_slice(names::error_text(integer(bytes, 4, true) as i32).as_bytes()),
             SignalName => out.extend_from_slice(names::signal_text(integer(bytes, 4, true) as i32).as_bytes()),
-            SyscallName => {
-                let number = word(bytes, 0) as i64;
-                match names::syscall_name(number) {
-                    Some(name) => out.extend_from_slice(name.as_bytes()),
-                    None => push_i64(out, number),
-                }
-            }
+            SyscallName => out.extend_from_slice(names::syscall_text(word(bytes, 0) as i64).as_bytes()),
             Username => {
                 let name = self.user_name(integer(bytes, 4, false) as u32);
                 out.extend_from_slice(name.as_bytes());
             }
             ProbeName => out.extend_from_slice(self.probe(word(bytes, 0)).0.as_bytes()),
             FunctionName => out.extend_from_slice(self.probe(word(bytes, 0)).1.as_bytes()),
-            Parameter { index } => match self.parameter(*index) {
-                Some(text) => out.extend_from_slice(text.as_bytes()),
-                None => out.push(b'0'),
+            Parameter { index } => match parameter(self.parameter(*index)) {
+                Ok((number, signed)) => push_int(out, number, signed),
+                Err(text) => out.extend_from_slice(text.as_bytes()),
             },
             Count => push_u64(out, word(bytes, 0)),
             Sum { signed } | Min { signed } | Max { signed } => push_int(out, word(bytes, 0) as i64, *signed),
@@ -258,6 +252,17 @@ impl Renderer<'_> {
 /// Appends an integer by its signedness.
 pub fn push_int(out: &mut Vec<u8>, value: i64, signed: bool) {
     if signed { push_i64(out, value) } else { push_u64(out, value as u64) }
+}
+
+/// What a parameter of the script is shown as: a number and its signedness, or text.
+/// One that was not given is 0.
+pub fn parameter(given: Option<&str>) -> Result<(i64, bool), &str> {
+    let Some(text) = given else { return Ok((0, true)) };
+    match crate::options::parse_number(text) {
+        // What wrapped was above the largest int64.
+        Some(n) => Ok((n, n >= 0 || text.starts_with('-'))),
+        None => Err(text),
+    }
 }
 
 /// Appends `0x...`.

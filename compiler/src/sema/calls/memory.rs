@@ -5,6 +5,7 @@ use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::{Space, Type};
 use crate::sema::checker::{Checker, Typed, constant, literal};
 use crate::sema::convert::convert;
+use crate::syntax::ast;
 use std::net::IpAddr;
 
 fn call_of(which: Intrinsic, args: Vec<Expr>, ty: Type, call: &Call) -> Typed {
@@ -16,10 +17,13 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
     let first = call.arg(0)?;
     let max = c.env.limits.max_strlen;
     if let Some((n, skip)) = positional(first) {
-        let text = c.positional_text(n, first.span);
-        let Some(skip) = skip else { return Some(text) };
-        let skip = integer(c, skip, false, "the offset")?;
-        return call_of(Intrinsic::StrSkip, vec![text, skip], Type::Str { size: max + 1 }, call);
+        let mut text = c.positional_text(n, first.span);
+        if let Some(skip) = skip {
+            let skip = integer(c, skip, false, "the offset")?;
+            text = call_of(Intrinsic::StrSkip, vec![text, skip], Type::Str { size: max + 1 }, call)?;
+        }
+        let Some(length) = call.arg(1) else { return Some(text) };
+        return cut(c, text, length, call);
     }
     let value = c.raw(first)?;
     // A text stays one, so that str() around args.name of any kind works.
@@ -43,6 +47,23 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
     let mut args = vec![pointer];
     args.extend(length);
     call_of(Intrinsic::ReadStr, args, Type::Str { size }, call)
+}
+
+/// The first bytes of a text. A constant length counts the characters, as it
+/// does for parameters; one that is known later the NUL as well, as for memory.
+fn cut(c: &mut Checker, text: Expr, length: &ast::Expr, call: &Call) -> Typed {
+    let length = integer(c, length, false, "the length of `str`")?;
+    let Type::Str { size } = text.ty else { return Some(text) };
+    match literal(&length) {
+        Some(n) if n >= i128::from(size) - 1 => Some(text),
+        // With a length nothing counts as cut off.
+        Some(n) => {
+            let size = u32::try_from(n).unwrap_or(0) + 1;
+            let length = constant(size.into(), Type::U64, length.span);
+            call_of(Intrinsic::ReadStr, vec![text, length], Type::Str { size }, call)
+        }
+        None => call_of(Intrinsic::ReadStr, vec![text, length], Type::Str { size }, call),
+    }
 }
 
 /// `$n` or `$n + offset`.

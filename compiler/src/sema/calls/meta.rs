@@ -20,7 +20,7 @@ fn about_type(c: &mut Checker, call: &Call, holds: fn(&Expr) -> bool) -> Typed {
 }
 
 pub(super) fn is_array(c: &mut Checker, call: &Call) -> Typed {
-    about_type(c, call, |e| matches!(e.ty, Type::Array { .. } | Type::CharArray { .. }))
+    about_type(c, call, |e| matches!(e.ty, Type::Array { .. }))
 }
 
 pub(super) fn is_integer(c: &mut Checker, call: &Call) -> Typed {
@@ -36,17 +36,24 @@ pub(super) fn is_ptr(c: &mut Checker, call: &Call) -> Typed {
 }
 
 pub(super) fn is_str(c: &mut Checker, call: &Call) -> Typed {
-    about_type(c, call, |e| matches!(e.ty, Type::Str { .. }))
+    about_type(c, call, |e| matches!(e.ty, Type::Str { .. } | Type::CharArray { .. }))
 }
 
 pub(super) fn is_literal(c: &mut Checker, call: &Call) -> Typed {
-    about_type(c, call, |e| matches!(e.kind, ExprKind::Const(_) | ExprKind::Str(_)))
+    fn written_out(e: &Expr) -> bool {
+        match &e.kind {
+            ExprKind::Const(_) | ExprKind::Str(_) => true,
+            ExprKind::Tuple { elements, .. } => elements.iter().all(written_out),
+            _ => false,
+        }
+    }
+    about_type(c, call, written_out)
 }
 
 pub(super) fn assert_str(c: &mut Checker, call: &Call) -> Typed {
     let e = call.arg(0)?;
     let value = c.without_effects(|c| c.raw(e))?;
-    if matches!(value.ty, Type::Str { .. }) {
+    if matches!(value.ty, Type::Str { .. } | Type::CharArray { .. }) {
         return Some(nothing(call));
     }
     let message = format!("a text is expected, but this is `{}`", c.spell(&value.ty));

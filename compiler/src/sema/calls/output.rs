@@ -139,16 +139,48 @@ pub(super) fn print(c: &mut Checker, call: &Call) -> Typed {
     if let Some(entry) = aggregate_entry(c, first)? {
         return Some(entry);
     }
-    let value = match &first.kind {
-        ast::ExprKind::Positional(n) => {
-            let p = c.positional(*n);
-            p.text = true;
-            Expr { kind: ExprKind::Const(u64::from(*n)), ty: Type::Parameter { index: *n }, span: first.span }
-        }
-        _ => c.value(first)?,
-    };
-    let value = c.stored(value);
+    let value = shown(c, first)?;
     Some(c.emit(Action::Print, vec![value], call.span))
+}
+
+/// A value that is only shown. Parameters of the script, also those within tuples
+/// and records, are shown as they were given: as numbers or as text.
+fn shown(c: &mut Checker, e: &ast::Expr) -> Typed {
+    let span = e.span;
+    let (elements, ty) = match &e.kind {
+        ast::ExprKind::Positional(n) => {
+            c.positional(*n).text = true;
+            return Some(Expr { kind: ExprKind::Const(u64::from(*n)), ty: Type::Parameter { index: *n }, span });
+        }
+        ast::ExprKind::Tuple(list) if has_parameter(e) => {
+            let elements = list.iter().map(|e| shown(c, e)).collect::<Option<Vec<_>>>()?;
+            let ty = Type::Tuple(elements.iter().map(|e| e.ty.clone()).collect());
+            (elements, ty)
+        }
+        // Built as ever, which checks the names of the fields.
+        ast::ExprKind::Record(fields) if has_parameter(e) => {
+            let Type::Record(mut named) = c.without_effects(|c| c.value(e))?.ty else { return None };
+            let elements = fields.iter().map(|(_, e)| shown(c, e)).collect::<Option<Vec<_>>>()?;
+            named.iter_mut().zip(&elements).for_each(|((_, ty), e)| *ty = e.ty.clone());
+            (elements, Type::Record(named))
+        }
+        _ => {
+            let value = c.value(e)?;
+            return Some(c.stored(value));
+        }
+    };
+    let evaluation = (0..elements.len() as u32).collect();
+    Some(Expr { kind: ExprKind::Tuple { elements, evaluation }, ty, span })
+}
+
+/// Does a tuple or record hold a parameter of the script as it is?
+fn has_parameter(e: &ast::Expr) -> bool {
+    match &e.kind {
+        ast::ExprKind::Positional(_) => true,
+        ast::ExprKind::Tuple(elements) => elements.iter().any(has_parameter),
+        ast::ExprKind::Record(fields) => fields.iter().any(|(_, e)| has_parameter(e)),
+        _ => false,
+    }
 }
 
 /// `print(@m[key])` of an aggregation prints the entry: only the tracer can

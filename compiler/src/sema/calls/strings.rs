@@ -15,7 +15,10 @@ fn make(which: Intrinsic, args: Vec<Expr>, ty: Type, call: &Call) -> Expr {
 fn text(c: &mut Checker, e: &ast::Expr, call: &Call) -> Typed {
     let value = match &e.kind {
         ast::ExprKind::Positional(n) => c.positional_text(*n, e.span),
-        _ => c.value(e)?,
+        _ => {
+            let value = c.value(e)?;
+            c.named_text(value)
+        }
     };
     match &value.ty {
         Type::Str { .. } => Some(value),

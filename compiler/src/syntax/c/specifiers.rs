@@ -272,14 +272,21 @@ impl Parser<'_, '_> {
             let found = self.describe(&token);
             return fail(format!("expected a name or `{{` after `{word}`, found {found}"), &token, "expected a name");
         }
-        let members = self.members()?;
-        attributes = attributes.and(self.attributes()?);
-        let at = tag.map_or(start, |t| t.span);
+        let at = tag.as_ref().map_or(start, |t| t.span);
         let name = tag.map(|t| self.name_of(&t));
-        let composite = self.lay_out(name.clone(), union, members, &attributes, at)?;
+        // Within its body the name means the type itself, not one of the kernel.
+        if let Some(id) = declared {
+            self.store.open_definition(id);
+        }
+        let body = self.composite_body(name.clone(), union, attributes, at);
+        if let Some(id) = declared {
+            self.store.close_definition(id);
+        }
+        let composite = body?;
         let Some(name) = name else {
             let id = self.stored(word, at, self.store.define_composite(composite.0))?;
             self.knowledge.aligns.insert(id, composite.1);
+            self.store.set_align(id, composite.1);
             return Ok((id, true));
         };
         if let Some(id) = declared.filter(|&id| self.same_shape(id, &composite.0)) {
@@ -287,8 +294,22 @@ impl Parser<'_, '_> {
         }
         let id = self.stored(word, at, self.store.define_composite(composite.0))?;
         self.knowledge.aligns.insert(id, composite.1);
+        self.store.set_align(id, composite.1);
         self.knowledge.defined_at.entry(name).or_insert(at);
         Ok((id, false))
+    }
+
+    /// Members, the attributes behind them, and the layout.
+    fn composite_body(
+        &mut self,
+        name: Option<Rc<str>>,
+        union: bool,
+        attributes: Attributes,
+        at: Span,
+    ) -> Parsed<(Composite, u32)> {
+        let members = self.members()?;
+        let attributes = attributes.and(self.attributes()?);
+        self.lay_out(name, union, members, &attributes, at)
     }
 
     /// Whether a definition only repeats the one that is known.

@@ -37,6 +37,9 @@ pub(super) fn integer(text: &str) -> Result<(u64, bool), NumberFault> {
     if text.contains('.') {
         return Err(NumberFault::Float);
     }
+    if text.ends_with('_') {
+        return Err(NumberFault::BadSuffix("_".into()));
+    }
     let digits: String = text.chars().filter(|c| *c != '_').collect();
     let (radix, digits) = match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
