@@ -110,6 +110,10 @@ static FLAGS: &[Flag] = &[
         l.script.btf.push(v.into());
         Ok(())
     }),
+    flag!(["--debuginfo"], value, |l, v| {
+        l.script.debuginfo.push(v.into());
+        Ok(())
+    }),
     flag!(["--config"], value, |l, v| {
         l.script.config.push(v);
         Ok(())

@@ -67,6 +67,9 @@ struct ScriptArgs {
     /// Take kernel types from this BTF file (raw or ELF) instead of the bundled reference.
     #[arg(long, value_name = "FILE")]
     btf: Vec<PathBuf>,
+    /// Look for separate debug files of traced binaries in this directory, too.
+    #[arg(long, value_name = "DIR")]
+    debuginfo: Vec<PathBuf>,
     /// Set a variable of the config block.
     #[arg(long, value_name = "NAME=VALUE")]
     config: Vec<String>,
@@ -142,6 +145,7 @@ fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
         allow_unsafe: args.allow_unsafe,
         settings,
         btf: if args.btf.is_empty() { Btf::Reference } else { Btf::Files(args.btf.clone()) },
+        debug_dirs: args.debuginfo.clone(),
         unoptimized: false,
     })
 }

@@ -22,7 +22,7 @@ pub(super) struct RunArgs {
 }
 
 /// Options of `btc run` that belong to the compilation and take a value.
-pub(super) const COMPILE_VALUES: &[&str] = &["-e", "-I", "--include", "--config", "--btf"];
+pub(super) const COMPILE_VALUES: &[&str] = &["-e", "-I", "--include", "--config", "--btf", "--debuginfo"];
 
 /// Options of the tracer that take a value.
 pub(super) const RUN_VALUES: &[&str] = &[
@@ -40,7 +40,6 @@ pub(super) const RUN_VALUES: &[&str] = &[
     "--probe-filter",
     "--no-feature",
     "--traceable-functions",
-    "--debuginfo",
     "--dwarf-pid",
 ];
 

@@ -78,6 +78,8 @@ pub struct Request {
     pub settings: Vec<(String, String)>,
     /// Kernel types.
     pub btf: Btf,
+    /// `--debuginfo`: where debug files of user binaries are looked for, besides the usual places.
+    pub debug_dirs: Vec<PathBuf>,
     /// Optimise?
     pub unoptimized: bool,
 }
@@ -164,7 +166,7 @@ impl Front {
     }
 
     fn program(&self, request: &Request, diagnostics: &mut Diagnostics) -> Result<Program, Failure> {
-        let facts = facts::ReferenceFacts::new(&self.reference, &self.types);
+        let facts = facts::ReferenceFacts::new(&self.reference, &self.types, &request.debug_dirs);
         analyse(request, &self.tree.expanded, &self.types, &facts, diagnostics)
     }
 }

@@ -108,7 +108,7 @@ pub static PROVIDERS: &[Provider] = &[
     Provider {
         name: "uprobe",
         aliases: &["u"],
-        usage: "uprobe:binary:function, uprobe:binary:function+offset, uprobe:binary:address, uprobe:binary:cpp:function",
+        usage: "uprobe:binary:function, uprobe:binary:function+offset, uprobe:binary:address, uprobe:binary:cpp:function, uprobe:binary@file.c:line",
         kind: ProgramKind::Uprobe,
         parse: |p| uprobe(p, false),
     },
@@ -457,8 +457,13 @@ fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
         && let Some((binary, file)) = s.rsplit_once('@')
         && let Some(line) = last.as_literal().and_then(|l| l.parse().ok())
     {
-        let at = UserLocation::Line { file: file.to_string(), line };
-        return Ok(AttachPoint::Uprobe { ret, path: Text::literal(binary), at });
+        return source_line(ret, Text::literal(binary), file.to_string(), line);
+    }
+    if p.len() == 3
+        && p.literal(1)?.contains('.')
+        && let Some(line) = last.as_literal().and_then(|l| l.parse().ok())
+    {
+        return source_line(ret, path, p.literal(1)?, line);
     }
     let demangled = p.len() == 3;
     if demangled && p.literal(1)? != "cpp" {
@@ -473,6 +478,14 @@ fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
     }
     path.0.retain(|part| !matches!(part, TextPart::Literal(s) if s.is_empty()));
     Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Symbol { name, offset, demangled } })
+}
+
+/// A place in a source file; its addresses are looked up later.
+fn source_line(ret: bool, path: Text, file: String, line: u32) -> Result<AttachPoint, String> {
+    if ret {
+        return Err("a return probe needs a function, not a source line".into());
+    }
+    Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Line { file, line, places: Vec::new() } })
 }
 
 fn usdt(p: &Parts) -> Result<AttachPoint, String> {

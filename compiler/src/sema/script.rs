@@ -97,7 +97,7 @@ impl Checker<'_> {
     }
 
     fn attach_point(&mut self, probe: &ast::Probe, point: &ast::AttachPoint, index: usize) {
-        let (provider, attach) = match probes::parse(point) {
+        let (provider, mut attach) = match probes::parse(point) {
             Ok(found) => found,
             Err(d) => return self.report(d),
         };
@@ -121,7 +121,9 @@ impl Checker<'_> {
             fixed: Vec::new(),
             loops: 0,
             callbacks: 0,
+            binary: None,
         });
+        self.resolve_line(&mut attach, point.span);
         self.check_attach_point(&attach, point);
         let predicate = probe.predicate.as_ref().and_then(|p| self.condition(p));
         let body = self.block(&probe.body);
@@ -138,6 +140,7 @@ impl Checker<'_> {
             locals: state.locals,
             predicate,
             body,
+            binary: state.binary,
             span: point.span,
         });
     }

@@ -271,7 +271,7 @@ fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
         }
         AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&program.written, *address)]),
         AttachPoint::Fentry { ret, module, function } => fentry::expand(context, *ret, module.as_ref(), function),
-        AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at),
+        AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at, program.binary.as_ref()),
         AttachPoint::Usdt { path, provider, name } => usdt::expand(context, path, provider.as_ref(), name),
         AttachPoint::Watchpoint { at, length, mode, asynchronous } => {
             watchpoint::expand(context, &program.written, at, *length, mode, *asynchronous)
