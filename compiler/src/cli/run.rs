@@ -77,6 +77,10 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
             if !joined {
                 compile.push(args.next().with_context(|| format!("{option} needs a value"))?);
             }
+        } else if matches!(text.as_str(), "--test" | "--bench") {
+            compile.push(arg);
+        } else if matches!(text.as_str(), "--mode=test" | "--mode=bench") {
+            compile.push(text.replace("mode=", "").into());
         } else if matches!(text.as_str(), "--unsafe" | "--no-warnings") {
             compile.push(arg.clone());
             tracer.push(arg);

@@ -5,6 +5,7 @@
 
 use super::Reader;
 use gimli::{AttributeValue, DebuggingInformationEntry, DwAt, DwTag, Unit, UnitOffset};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -48,6 +49,8 @@ pub(super) struct Units {
     pub places: Vec<Place>,
     /// Type units by signature: unit and offset of the type.
     signatures: HashMap<u64, Key>,
+    /// Definitions of structs and unions by tag and name.
+    definitions: OnceCell<HashMap<(DwTag, String), Key>>,
 }
 
 impl Units {
@@ -74,7 +77,7 @@ impl Units {
                 add(shared, header, true)?;
             }
         }
-        Ok(Units { dwarf, places, signatures })
+        Ok(Units { dwarf, places, signatures, definitions: OnceCell::new() })
     }
 
     pub fn unit(&self, index: usize) -> &Unit<Reader> {
@@ -114,7 +117,15 @@ impl Units {
             AttributeValue::DebugTypesRef(signature) => self.signatures.get(&signature.0).copied(),
             _ => None,
         };
-        key.map(|key| self.die(key)).transpose()
+        let Some(target) = key.map(|key| self.die(key)).transpose()? else { return Ok(None) };
+        // What stands in for a type that has a unit of its own.
+        match target.entry.attr_value(gimli::DW_AT_signature) {
+            Some(AttributeValue::DebugTypesRef(signature)) if at != gimli::DW_AT_signature => {
+                let unit = self.signatures.get(&signature.0);
+                unit.map_or(Ok(Some(target)), |&key| self.die(key).map(Some))
+            }
+            _ => Ok(Some(target)),
+        }
     }
 
     fn find(&self, offset: gimli::DebugInfoOffset, shared: bool) -> Option<Key> {
@@ -122,6 +133,40 @@ impl Units {
             let offset = offset.to_unit_offset(&p.unit.header)?;
             Some((i, offset))
         })
+    }
+
+    /// The definition of a struct that is only declared here: the first of that
+    /// name in any unit, outside of namespaces.
+    pub fn definition(&self, die: &Die) -> Result<Option<Die>> {
+        let Some(name) = self.text(die, gimli::DW_AT_name) else { return Ok(None) };
+        let known = match self.definitions.get() {
+            Some(known) => known,
+            None => {
+                let built = self.all_definitions()?;
+                self.definitions.get_or_init(|| built)
+            }
+        };
+        known.get(&(die.tag(), name)).map(|&key| self.die(key)).transpose()
+    }
+
+    fn all_definitions(&self) -> Result<HashMap<(DwTag, String), Key>> {
+        let mut known = HashMap::new();
+        for unit in 0..self.places.len() {
+            let root = self.die((unit, self.unit(unit).header.root_offset()))?;
+            for child in self.children(&root)? {
+                let composite = matches!(
+                    child.tag(),
+                    gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_union_type
+                );
+                if composite
+                    && !child.entry.has_attr(gimli::DW_AT_declaration)
+                    && let Some(name) = self.text(&child, gimli::DW_AT_name)
+                {
+                    known.entry((child.tag(), name)).or_insert(child.key());
+                }
+            }
+        }
+        Ok(known)
     }
 
     /// The entry and those it completes, nearest first.

@@ -19,8 +19,8 @@ use crate::ctypes::{CTypeId, TypeStore};
 use abi::{Frame, Passing};
 use btc_payload::binary::BinaryId;
 use die::{Die, Key, Units};
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use abi::{Place, Word};
@@ -48,6 +48,8 @@ pub struct Binary {
     units: Units,
     functions: Vec<(u64, u64, String)>,
     index: OnceCell<BTreeMap<String, Key>>,
+    /// Types by entry, for the one store that a compilation has.
+    types: RefCell<types::Known>,
 }
 
 impl Binary {
@@ -55,7 +57,13 @@ impl Binary {
     pub fn open(path: &Path, dirs: &[PathBuf]) -> Result<Binary, String> {
         let loaded = files::load(path, dirs)?;
         let units = Units::new(loaded.dwarf).map_err(|e| damaged(path, e))?;
-        Ok(Binary { id: loaded.id, units, functions: loaded.functions, index: OnceCell::new() })
+        Ok(Binary {
+            id: loaded.id,
+            units,
+            functions: loaded.functions,
+            index: OnceCell::new(),
+            types: RefCell::default(),
+        })
     }
 
     /// The build that all answers hold for.
@@ -173,7 +181,8 @@ impl Binary {
             Some(gimli::DW_LANG_Rust) => Passing::Pointer,
             _ => Passing::Value,
         };
-        let mut types = types::Types { units: &self.units, store, known: HashMap::new() };
+        let mut known = self.types.borrow_mut();
+        let mut types = types::Types { units: &self.units, store, known: &mut known };
         let result = types.of(function)?;
         let by_pointer = self.is_object(self.units.type_of(function)?)?;
         let returned = if by_pointer { Passing::Pointer } else { Passing::Value };

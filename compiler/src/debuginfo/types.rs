@@ -16,7 +16,23 @@ const MAX_DEPTH: usize = 200;
 pub(super) struct Types<'a> {
     pub units: &'a Units,
     pub store: &'a TypeStore,
-    pub known: HashMap<Key, CTypeId>,
+    pub known: &'a mut Known,
+}
+
+/// What was converted before. Units repeat the structs of headers: those that
+/// agree in what the source says of them are one type.
+#[derive(Default)]
+pub(super) struct Known {
+    by_entry: HashMap<Key, CTypeId>,
+    by_source: HashMap<Source, CTypeId>,
+}
+
+/// Tag, name, size, line of a definition.
+type Source = (gimli::DwTag, String, u64, u64);
+
+fn source(units: &Units, die: &Die) -> Option<Source> {
+    let name = units.text(die, gimli::DW_AT_name)?;
+    Some((die.tag(), name, number(die, gimli::DW_AT_byte_size)?, number(die, gimli::DW_AT_decl_line)?))
 }
 
 impl Types<'_> {
@@ -36,7 +52,11 @@ impl Types<'_> {
     }
 
     fn convert(&mut self, die: &Die, depth: usize) -> Result<CTypeId> {
-        if let Some(&id) = self.known.get(&die.key()) {
+        if let Some(&id) = self.known.by_entry.get(&die.key()) {
+            return Ok(id);
+        }
+        let source = source(self.units, die);
+        if let Some(&id) = source.as_ref().and_then(|s| self.known.by_source.get(s)) {
             return Ok(id);
         }
         if depth > MAX_DEPTH {
@@ -57,13 +77,17 @@ impl Types<'_> {
                 self.add(CKind::Typedef { name: name.into(), target })
             }
             gimli::DW_TAG_array_type => self.array(die, depth)?,
-            gimli::DW_TAG_enumeration_type => self.enumeration(die)?,
+            gimli::DW_TAG_enumeration_type => {
+                let id = self.enumeration(die)?;
+                self.known.by_source.extend(source.map(|s| (s, id)));
+                id
+            }
             gimli::DW_TAG_subroutine_type | gimli::DW_TAG_unspecified_type => CTypeId::VOID,
             gimli::DW_TAG_ptr_to_member_type => self.store.int(8, false),
             // const, volatile, restrict, _Atomic and the like.
             _ => self.inner(die, depth)?,
         };
-        self.known.insert(die.key(), id);
+        self.known.by_entry.insert(die.key(), id);
         Ok(id)
     }
 
@@ -122,13 +146,23 @@ impl Types<'_> {
         Ok(self.add(CKind::Enum(CEnum { name, size, signed, values })))
     }
 
-    /// A struct; where only its declaration is here, nothing is known of it.
+    /// A struct; where there is only its declaration, nothing is known of it.
     fn composite(&mut self, die: &Die, depth: usize) -> Result<CTypeId> {
+        let elsewhere = match self.units.reference(die, gimli::DW_AT_signature)? {
+            None if die.entry.has_attr(gimli::DW_AT_declaration) => self.units.definition(die)?,
+            found => found,
+        };
+        if let Some(definition) = elsewhere.filter(|d| d.key() != die.key()) {
+            let id = self.convert(&definition, depth + 1)?;
+            self.known.by_entry.insert(die.key(), id);
+            return Ok(id);
+        }
         let name: Option<std::rc::Rc<str>> = self.units.text(die, gimli::DW_AT_name).map(Into::into);
         let union = die.tag() == gimli::DW_TAG_union_type;
         let size = number(die, gimli::DW_AT_byte_size).unwrap_or(0) as u32;
         let id = self.add(CKind::Composite(Composite { name: name.clone(), union, size, members: Vec::new() }));
-        self.known.insert(die.key(), id);
+        self.known.by_entry.insert(die.key(), id);
+        self.known.by_source.extend(source(self.units, die).map(|s| (s, id)));
         let mut members = Vec::new();
         for child in self.units.children(die)? {
             let base = child.tag() == gimli::DW_TAG_inheritance;

@@ -80,6 +80,8 @@ pub struct Request {
     pub btf: Btf,
     /// `--debuginfo`: where debug files of user binaries are looked for, besides the usual places.
     pub debug_dirs: Vec<PathBuf>,
+    /// What the tracer is for.
+    pub purpose: sema::Purpose,
     /// Optimise?
     pub unoptimized: bool,
 }
@@ -245,7 +247,7 @@ fn analyse(
         allow_unsafe: request.allow_unsafe,
         settings: request.settings.clone(),
         limits: config::limits(&settings),
-        keep_tests: false,
+        purpose: request.purpose,
     };
     let (program, found) = sema::analyse(script, &env);
     found.into_iter().for_each(|d| diagnostics.push(d));

@@ -27,7 +27,7 @@ use crate::ctypes::{CTypeId, TypeStore};
 use crate::debuginfo::Parameter;
 use crate::hir::tree::Limits;
 use btc_payload::binary::BinaryId;
-use btc_payload::probe::LinePlace;
+use btc_payload::probe::{AttachPoint, LinePlace};
 use std::rc::Rc;
 
 pub use builtins::is_builtin;
@@ -105,6 +105,29 @@ pub struct Environment<'a> {
     pub settings: Vec<(String, String)>,
     /// Limits in force, derived from the settings.
     pub limits: Limits,
-    /// Keep test: and bench: probes?
-    pub keep_tests: bool,
+    /// The probes that are wanted.
+    pub purpose: Purpose,
+}
+
+/// What a tracer is built for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Tracing: without test: and bench: probes.
+    #[default]
+    Trace,
+    /// Running the test: probes, and nothing else.
+    Test,
+    /// Running the bench: probes, and nothing else.
+    Bench,
+}
+
+impl Purpose {
+    /// Is such a probe wanted?
+    fn wants(self, attach: &AttachPoint) -> bool {
+        self == match attach {
+            AttachPoint::Test { .. } => Purpose::Test,
+            AttachPoint::Bench { .. } => Purpose::Bench,
+            _ => Purpose::Trace,
+        }
+    }
 }

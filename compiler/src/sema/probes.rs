@@ -182,6 +182,30 @@ pub fn parse(point: &ast::AttachPoint) -> Result<(&'static Provider, AttachPoint
     }
 }
 
+/// An attach point as `probe` shows it: under its full name, timers without a
+/// unit of their own in microseconds.
+pub fn shown(provider: &Provider, point: &ast::AttachPoint, attach: &AttachPoint) -> String {
+    let timer = match attach {
+        AttachPoint::Interval(p) | AttachPoint::Profile(p) if point.parts.len() == 2 => Some(p),
+        _ => None,
+    };
+    if let Some(Period { unit, count: Number::Literal(n) }) = timer {
+        let microseconds = match unit {
+            PeriodUnit::Hertz => return format!("{}:hz:{n}", provider.name),
+            PeriodUnit::Seconds => n.saturating_mul(1_000_000),
+            PeriodUnit::Milliseconds => n.saturating_mul(1000),
+            PeriodUnit::Microseconds => *n,
+            PeriodUnit::Nanoseconds => n / 1000,
+        };
+        return format!("{}:us:{microseconds}", provider.name);
+    }
+    match point.text.split_once(':') {
+        Some((_, rest)) => format!("{}:{rest}", provider.name),
+        // BEGIN and END as they are written.
+        None => point.text.clone(),
+    }
+}
+
 /// Software events with the other names they have.
 pub const SOFTWARE: &[(&str, &[&str])] = &[
     ("alignment-faults", &[]),

@@ -102,7 +102,7 @@ impl Checker<'_> {
             Err(d) => return self.report(d),
         };
         self.note_parameters(point);
-        let dropped = matches!(attach, AttachPoint::Test { .. } | AttachPoint::Bench { .. }) && !self.env.keep_tests;
+        let dropped = !self.env.purpose.wants(&attach);
         let iterator = provider.kind == ProgramKind::Iter;
         if self.program.probes.iter().any(|p| iterator || p.kind == ProgramKind::Iter) {
             return self
@@ -114,7 +114,7 @@ impl Checker<'_> {
         self.probe = Some(ProbeState {
             attach: attach.clone(),
             kind: provider.kind,
-            written: point.text.clone(),
+            written: probes::shown(provider, point, &attach),
             index,
             locals: Vec::new(),
             scopes: vec![BTreeMap::new()],

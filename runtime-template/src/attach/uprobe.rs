@@ -66,9 +66,10 @@ pub fn expand(
             UserLocation::Address(address) => {
                 // A file that is no ELF has no addresses: the number is an offset.
                 let offset = elf.ok().and_then(|e| code_offset(&e, *address)).unwrap_or(*address);
-                add(format!("0x{address:x}"), "", offset);
+                add(address.to_string(), "", offset);
             }
             UserLocation::Symbol { name, offset, demangled } => {
+                let language = if *demangled { "cpp:" } else { "" };
                 let elf = elf.with_context(|| format!("{path} is no ELF file"))?;
                 let name = context.text(name)?;
                 for s in matching(&elf, &name, *demangled) {
@@ -78,7 +79,7 @@ pub fn expand(
                     let place = code_offset(&elf, s.address + offset)
                         .with_context(|| format!("{} lies in no loaded part of {path}", s.name))?;
                     let suffix = if *offset == 0 { String::new() } else { format!("+{offset}") };
-                    add(format!("{}{suffix}", s.name), "", place);
+                    add(format!("{language}{}{suffix}", s.name), &s.name, place);
                 }
             }
             UserLocation::Line { places, .. } => {

@@ -181,9 +181,18 @@ impl Btf {
         Ok(proto.count(at))
     }
 
-    /// As [`Btf::argument`], of a raw tracepoint: its prototype is that of
-    /// `btf_trace_NAME`, whose first parameter is private to the kernel.
+    /// As [`Btf::argument`], of a raw tracepoint. Names have the functions that the
+    /// kernel makes for each one (include/linux/tracepoint.h); which of them BTF
+    /// describes differs between kernels. The prototype of `btf_trace_NAME` has them
+    /// on few. The first parameter is private to the kernel in all of them.
     pub fn tracepoint_argument(&self, event: &str, name: &str) -> Result<Option<Argument>> {
+        for prefix in ["__probestub_", "__traceiter_", "__bpf_trace_"] {
+            let function = self.find(KIND_FUNC, &format!("{prefix}{event}"));
+            let proto = function.and_then(|(btf, at)| self.locate(btf.word(at + 8)));
+            if let Some(found) = proto.and_then(|proto| Self::parameter(proto, name, 1)) {
+                return Ok(Some(found));
+            }
+        }
         let wanted = format!("btf_trace_{event}");
         let (btf, at) = self.find(KIND_TYPEDEF, &wanted).with_context(|| format!("BTF has no type {wanted}"))?;
         let (pointer, at) = self.locate(btf.word(at + 8)).context("broken typedef")?;
