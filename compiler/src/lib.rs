@@ -12,6 +12,8 @@ pub mod helper;
 pub mod target;
 pub mod btf;
 pub mod ctypes;
+pub mod debuginfo;
+pub mod paths;
 
 pub mod syntax;
 pub mod sema;

@@ -3,7 +3,7 @@
 //!
 //! In: the manifest and this machine. Out: a table, and whether all is well.
 
-use crate::attach::Plan;
+use crate::attach::{Plan, refused};
 use crate::context::Context;
 use crate::start::missing_features;
 use crate::{sys, usage};
@@ -47,7 +47,10 @@ pub fn run(context: &Context<'_>) -> (String, bool) {
                 let places: usize = plan.units.iter().filter(|u| u.program == i).map(|u| u.places.len()).sum();
                 match places {
                     0 => {}
-                    1 => line(true, "probe", &p.written),
+                    1 => match plan.units.iter().filter(|u| u.program == i).find_map(|u| refused(&u.places[0].how)) {
+                        Some(why) => line(false, "probe", &format!("{}: {why:#}", p.written)),
+                        None => line(true, "probe", &p.written),
+                    },
                     n => line(true, "probe", &format!("{} ({n} places)", p.written)),
                 }
             }

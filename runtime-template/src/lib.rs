@@ -25,6 +25,7 @@ pub mod start;
 pub mod symbols;
 pub mod sys;
 pub mod target;
+pub mod tests;
 pub mod usage;
 pub mod verifier;
 
@@ -157,6 +158,9 @@ fn run(
     let actions = Actions::new(context, &loaded, output, renderer);
     let mut tracer = Tracer::new(actions, &plan, ring, signals, child, process);
 
+    if let Some(status) = tests::run(&mut tracer, &loaded)? {
+        return Ok(status);
+    }
     run_begin(context, &plan, &loaded)?;
     let mut open = Vec::new();
     let attached = attach_all(context, &plan, &loaded, &mut open)?;

@@ -166,7 +166,8 @@ impl<'a> Tracer<'a> {
         Some(std::thread::spawn(move || iterators.into_iter().for_each(crate::attach::iter::read_all)))
     }
 
-    fn drain(&mut self) -> usize {
+    /// Handles the records that have come; how many.
+    pub fn drain(&mut self) -> usize {
         let actions = &mut self.actions;
         self.ring.as_mut().map_or(0, |r| r.consume(|record| actions.record(record)))
     }

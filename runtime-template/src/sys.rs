@@ -6,7 +6,7 @@
 use libbpf_rs::libbpf_sys as bpf;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// `struct perf_event_attr` up to `config2` (`PERF_ATTR_SIZE_VER1`): all that
 /// is used here, and accepted by every kernel.
@@ -113,8 +113,8 @@ pub fn raw_tracepoint_open(program: BorrowedFd<'_>, name: Option<&CStr>) -> io::
     fd_result(i64::from(unsafe { bpf::bpf_raw_tracepoint_open(name, program.as_raw_fd()) }))
 }
 
-/// Runs a raw tracepoint program once, here.
-pub fn test_run(program: BorrowedFd<'_>) -> io::Result<()> {
+/// Runs a raw tracepoint program once, here; what it returned.
+pub fn test_run(program: BorrowedFd<'_>) -> io::Result<u32> {
     let mut context = [0u64; 12];
     let mut opts = bpf::bpf_test_run_opts {
         sz: size_of::<bpf::bpf_test_run_opts>() as _,
@@ -124,7 +124,23 @@ pub fn test_run(program: BorrowedFd<'_>) -> io::Result<()> {
     };
     // SAFETY: `opts` and the context live during the call.
     let r = unsafe { bpf::bpf_prog_test_run_opts(program.as_raw_fd(), &mut opts) };
-    if r < 0 { Err(io::Error::from_raw_os_error(-r)) } else { Ok(()) }
+    if r < 0 { Err(io::Error::from_raw_os_error(-r)) } else { Ok(opts.retval) }
+}
+
+/// Makes the kernel count the run time of programs while the result lives.
+pub fn count_run_time() -> io::Result<OwnedFd> {
+    // SAFETY: takes an integer; `BPF_STATS_RUN_TIME` is 0.
+    let fd = unsafe { bpf::bpf_enable_stats(0) };
+    if fd < 0 { Err(io::Error::last_os_error()) } else { fd_result(libc::c_long::from(fd)) }
+}
+
+/// Nanoseconds that a program has run, and how often, while that was counted.
+pub fn run_time(program: RawFd) -> io::Result<(u64, u64)> {
+    let mut info = bpf::bpf_prog_info::default();
+    let mut size = size_of_val(&info) as u32;
+    // SAFETY: the buffer has the stated size.
+    let r = unsafe { bpf::bpf_obj_get_info_by_fd(program, (&raw mut info).cast(), &mut size) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok((info.run_time_ns, info.run_cnt)) }
 }
 
 /// Waits until every BPF program that runs now has ended: this command of

@@ -60,8 +60,8 @@ fn mode(line: &mut Line, mode: Mode) -> Result<()> {
 
 /// Why the formatter is missing.
 const NO_FORMATTER: &str = "btc does not format scripts; bpftrace --fmt does";
-/// Why test: and bench: probes are not run.
-const NO_TESTS: &str = "btc does not run test: and bench: probes; bpftrace --test and --bench do";
+/// What bpftrace measures of itself.
+const NO_MODES: &str = "the modes are test and bench; the others are about bpftrace itself";
 /// Why there is no LLVM IR.
 const NO_LLVM: &str = "btc does not use LLVM; see the IR of its own with -d clif and -d clif-opt";
 
@@ -80,9 +80,18 @@ static FLAGS: &[Flag] = &[
         Ok(())
     }),
     flag!(["--fmt"], |l, _| mode(l, Mode::Refused(NO_FORMATTER))),
-    flag!(["--test"], |l, _| mode(l, Mode::Refused(NO_TESTS))),
-    flag!(["--bench"], |l, _| mode(l, Mode::Refused(NO_TESTS))),
-    flag!(["--mode"], value, |l, _| mode(l, Mode::Refused(NO_TESTS))),
+    flag!(["--test"], |l, _| {
+        l.script.test = true;
+        Ok(())
+    }),
+    flag!(["--bench"], |l, _| {
+        l.script.bench = true;
+        Ok(())
+    }),
+    flag!(["--mode"], value, |l, v| match v.as_str() {
+        "test" | "bench" => Ok(()),
+        _ => mode(l, Mode::Refused(NO_MODES)),
+    }),
     flag!(["--emit-llvm"], value, |l, _| mode(l, Mode::Refused(NO_LLVM))),
     flag!(["--emit-elf"], value, |l, v| mode(l, Mode::Object(v.into()))),
     flag!(["-d", "--debug"], value, |l, v| stages(&v).and_then(|stages| mode(l, Mode::Dump(stages)))),
@@ -108,6 +117,10 @@ static FLAGS: &[Flag] = &[
     }),
     flag!(["--btf"], value, |l, v| {
         l.script.btf.push(v.into());
+        Ok(())
+    }),
+    flag!(["--debuginfo"], value, |l, v| {
+        l.script.debuginfo.push(v.into());
         Ok(())
     }),
     flag!(["--config"], value, |l, v| {

@@ -61,7 +61,13 @@ pub(super) fn show(search: Search) -> Result<ExitCode> {
         [] => From::Running,
         files => From::Files(files.to_vec()),
     };
-    let options = Options { verbose: search.verbose, pid: search.pid, from, traceable: search.traceable };
+    let options = Options {
+        verbose: search.verbose,
+        pid: search.pid,
+        from,
+        traceable: search.traceable,
+        debug_dirs: search.script.debuginfo.clone(),
+    };
     let file = search.patterns.first().filter(|p| search.script.program.is_none() && is_script(p));
     let found = if file.is_none() && search.script.program.is_none() {
         list_patterns(&options, &search.patterns)?

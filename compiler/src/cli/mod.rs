@@ -13,7 +13,7 @@ mod run;
 
 use crate::diagnostic::{Severity, render};
 use crate::driver::{Btf, Compilation, Failure, Request};
-use crate::sema::config;
+use crate::sema::{Purpose, config};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -67,9 +67,18 @@ struct ScriptArgs {
     /// Take kernel types from this BTF file (raw or ELF) instead of the bundled reference.
     #[arg(long, value_name = "FILE")]
     btf: Vec<PathBuf>,
+    /// Look for separate debug files of traced binaries in this directory, too.
+    #[arg(long, value_name = "DIR")]
+    debuginfo: Vec<PathBuf>,
     /// Set a variable of the config block.
     #[arg(long, value_name = "NAME=VALUE")]
     config: Vec<String>,
+    /// Build a tracer that runs the script's test: probes.
+    #[arg(long)]
+    test: bool,
+    /// Build a tracer that runs the script's bench: probes.
+    #[arg(long, conflicts_with = "test")]
+    bench: bool,
     /// Show no warnings.
     #[arg(long)]
     no_warnings: bool,
@@ -142,6 +151,12 @@ fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
         allow_unsafe: args.allow_unsafe,
         settings,
         btf: if args.btf.is_empty() { Btf::Reference } else { Btf::Files(args.btf.clone()) },
+        debug_dirs: args.debuginfo.clone(),
+        purpose: match (args.test, args.bench) {
+            (true, _) => Purpose::Test,
+            (_, true) => Purpose::Bench,
+            _ => Purpose::Trace,
+        },
         unoptimized: false,
     })
 }

@@ -22,7 +22,7 @@ pub(super) struct RunArgs {
 }
 
 /// Options of `btc run` that belong to the compilation and take a value.
-pub(super) const COMPILE_VALUES: &[&str] = &["-e", "-I", "--include", "--config", "--btf"];
+pub(super) const COMPILE_VALUES: &[&str] = &["-e", "-I", "--include", "--config", "--btf", "--debuginfo"];
 
 /// Options of the tracer that take a value.
 pub(super) const RUN_VALUES: &[&str] = &[
@@ -40,7 +40,6 @@ pub(super) const RUN_VALUES: &[&str] = &[
     "--probe-filter",
     "--no-feature",
     "--traceable-functions",
-    "--debuginfo",
     "--dwarf-pid",
 ];
 
@@ -78,6 +77,10 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
             if !joined {
                 compile.push(args.next().with_context(|| format!("{option} needs a value"))?);
             }
+        } else if matches!(text.as_str(), "--test" | "--bench") {
+            compile.push(arg);
+        } else if matches!(text.as_str(), "--mode=test" | "--mode=bench") {
+            compile.push(text.replace("mode=", "").into());
         } else if matches!(text.as_str(), "--unsafe" | "--no-warnings") {
             compile.push(arg.clone());
             tracer.push(arg);

@@ -100,6 +100,12 @@ impl TypeStore {
         }
     }
 
+    /// Gives a struct that was added without members, because they may point
+    /// back at it, what it consists of.
+    pub fn complete_struct(&self, id: CTypeId, composite: Composite) {
+        self.complete(id, CKind::Composite(composite));
+    }
+
     /// An enumeration; its values become constants.
     pub fn define_enum(&self, definition: CEnum) -> Result<CTypeId, Redefinition> {
         let known = match &definition.name {

@@ -7,26 +7,48 @@
 use crate::btf::reference::{ConstantValue, Reference};
 use crate::btf::tracepoint::{FieldPlace, TracepointField as RawField, TracepointFormat};
 use crate::ctypes::{CTypeId, TypeStore, nearest};
+use crate::debuginfo::{Binary, Parameter};
 use crate::sema::{Constant, Facts, Tracepoint, TracepointField};
 use crate::syntax::c::HeaderOracle;
-use btc_payload::probe::{is_pattern, pattern_matches};
+use btc_payload::binary::BinaryId;
+use btc_payload::probe::{LinePlace, is_pattern, pattern_matches};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// Tracepoints by the patterns of category and event that were asked for.
 type Found = BTreeMap<(String, String), Vec<Rc<Tracepoint>>>;
+
+/// Binaries that were opened, or why they were not.
+type Binaries = BTreeMap<String, Rc<Result<Binary, String>>>;
 
 /// The reference, seen with the types of one compilation.
 pub(super) struct ReferenceFacts<'a> {
     pub reference: &'a Reference,
     pub types: &'a TypeStore,
     found: RefCell<Found>,
+    /// Where separate debug files are looked for, besides the usual places.
+    debug_dirs: &'a [PathBuf],
+    binaries: RefCell<Binaries>,
 }
 
 impl<'a> ReferenceFacts<'a> {
-    pub fn new(reference: &'a Reference, types: &'a TypeStore) -> Self {
-        ReferenceFacts { reference, types, found: RefCell::default() }
+    pub fn new(reference: &'a Reference, types: &'a TypeStore, debug_dirs: &'a [PathBuf]) -> Self {
+        ReferenceFacts { reference, types, found: RefCell::default(), debug_dirs, binaries: RefCell::default() }
+    }
+
+    /// A user binary by the name that an attach point has for it.
+    fn binary(&self, name: &str) -> Rc<Result<Binary, String>> {
+        if let Some(known) = self.binaries.borrow().get(name) {
+            return known.clone();
+        }
+        let opened = Rc::new(match crate::paths::binaries(name, None).first() {
+            Some(path) => Binary::open(path, self.debug_dirs),
+            None => Err(format!("{name} is not there on this machine")),
+        });
+        self.binaries.borrow_mut().insert(name.to_string(), opened.clone());
+        opened
     }
 
     fn convert(&self, format: &TracepointFormat) -> Tracepoint {
@@ -92,6 +114,20 @@ impl Facts for ReferenceFacts<'_> {
             return Some(format!("{category}:{event}"));
         }
         nearest(event, events.iter().map(String::as_str)).map(|e| format!("{category}:{e}"))
+    }
+
+    fn user_parameters(&self, path: &str, function: &str) -> Result<(BinaryId, Vec<Parameter>), String> {
+        let binary = self.binary(path);
+        let binary = binary.as_ref().as_ref().map_err(String::clone)?;
+        Ok((binary.id().clone(), binary.parameters(self.types, function)?))
+    }
+
+    fn user_line(&self, path: &str, file: &str, line: u32) -> Result<(BinaryId, Vec<LinePlace>), String> {
+        let binary = self.binary(path);
+        let binary = binary.as_ref().as_ref().map_err(String::clone)?;
+        let place =
+            |address| LinePlace { address, function: binary.function_at(address).unwrap_or_default().to_string() };
+        Ok((binary.id().clone(), binary.line(file, line)?.into_iter().map(place).collect()))
     }
 }
 

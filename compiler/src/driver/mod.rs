@@ -78,6 +78,10 @@ pub struct Request {
     pub settings: Vec<(String, String)>,
     /// Kernel types.
     pub btf: Btf,
+    /// `--debuginfo`: where debug files of user binaries are looked for, besides the usual places.
+    pub debug_dirs: Vec<PathBuf>,
+    /// What the tracer is for.
+    pub purpose: sema::Purpose,
     /// Optimise?
     pub unoptimized: bool,
 }
@@ -164,7 +168,7 @@ impl Front {
     }
 
     fn program(&self, request: &Request, diagnostics: &mut Diagnostics) -> Result<Program, Failure> {
-        let facts = facts::ReferenceFacts::new(&self.reference, &self.types);
+        let facts = facts::ReferenceFacts::new(&self.reference, &self.types, &request.debug_dirs);
         analyse(request, &self.tree.expanded, &self.types, &facts, diagnostics)
     }
 }
@@ -243,7 +247,7 @@ fn analyse(
         allow_unsafe: request.allow_unsafe,
         settings: request.settings.clone(),
         limits: config::limits(&settings),
-        keep_tests: false,
+        purpose: request.purpose,
     };
     let (program, found) = sema::analyse(script, &env);
     found.into_iter().for_each(|d| diagnostics.push(d));

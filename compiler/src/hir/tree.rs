@@ -8,6 +8,7 @@
 use crate::ctypes::{CTypeId, FieldPath};
 use crate::hir::types::{Aggregate, Space, Type};
 use crate::span::Span;
+use btc_payload::binary::BinaryId;
 use btc_payload::event::{Action, EventId};
 use btc_payload::manifest::{MapId, MapKind, NamedOption, Positional};
 use btc_payload::probe::AttachPoint;
@@ -117,6 +118,8 @@ pub struct Probe {
     pub predicate: Option<Expr>,
     /// Body.
     pub body: Block,
+    /// The only build of the traced binary that the body, or the place, is right for.
+    pub binary: Option<BinaryId>,
     /// The attach point.
     pub span: Span,
 }
@@ -444,6 +447,8 @@ pub enum Intrinsic {
     Arg(u8),
     /// `() -> u64`: N-th stack argument.
     StackArg(u8),
+    /// `(u64, ...) -> Struct or Array`: memory put together from registers.
+    FromWords,
     /// `() -> u64`: return value register.
     ReturnRegister,
     /// `() -> u64`: register by name of the target architecture.

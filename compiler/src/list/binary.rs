@@ -4,6 +4,7 @@
 //! tables, and (provider, name) of its static probes.
 
 use anyhow::{Context, Result};
+use btc_payload::binary::Notes;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,26 +34,15 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Notes: three words, the name and the description, both padded to four bytes.
 /// A description is three addresses, then provider, name and arguments, each
 /// ended by a zero byte.
-fn parse_notes(mut bytes: &[u8]) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    while bytes.len() >= 12 {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let (name_len, len, kind) = (word(0) as usize, word(4) as usize, word(8));
-        let start = 12 + name_len.saturating_add(3) / 4 * 4;
-        let Some(description) = bytes.get(start..start.saturating_add(len)) else { break };
-        if kind == NOTE_TYPE && bytes[12..].starts_with(b"stapsdt\0") {
-            let mut texts = description.get(24..).unwrap_or(&[]).split(|&b| b == 0);
-            let mut text = || texts.next().map(|t| String::from_utf8_lossy(t).into_owned());
-            if let (Some(provider), Some(name)) = (text(), text()) {
-                found.insert((provider, name));
-            }
-        }
-        bytes = bytes.get(start + len.saturating_add(3) / 4 * 4..).unwrap_or(&[]);
-    }
-    found
+fn parse_notes(bytes: &[u8]) -> BTreeSet<(String, String)> {
+    let probes = Notes(bytes).filter(|n| n.kind == NOTE_TYPE && n.name == b"stapsdt\0");
+    let names = |content: &[u8]| {
+        let mut texts = content.get(24..)?.split(|&b| b == 0).map(|t| String::from_utf8_lossy(t).into_owned());
+        Some((texts.next()?, texts.next()?))
+    };
+    probes.filter_map(|n| names(n.content)).collect()
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ type Functions = BTreeMap<String, BTreeSet<String>>;
 pub struct Facts {
     pub(super) verbose: bool,
     pub(super) pid: Option<u32>,
+    pub(super) debug_dirs: Vec<PathBuf>,
     from: From,
     traceable: Option<PathBuf>,
     btf: OnceCell<Option<BtfSources>>,
@@ -46,6 +47,7 @@ impl Facts {
         Ok(Facts {
             verbose: options.verbose,
             pid: options.pid,
+            debug_dirs: options.debug_dirs.clone(),
             from: options.from.clone(),
             traceable: options.traceable.clone(),
             btf: OnceCell::new(),

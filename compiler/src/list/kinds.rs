@@ -5,9 +5,11 @@
 
 use super::ctext::CText;
 use super::kernel::Facts;
-use super::{Entry, Query, binary, paths};
+use super::{Entry, Query, binary};
 use crate::btf::source::Found;
 use crate::btf::{Btf, Kind as BtfKind};
+use crate::debuginfo::Binary;
+use crate::paths;
 use crate::sema::probes;
 use anyhow::Result;
 use btc_payload::probe::pattern_matches;
@@ -181,13 +183,15 @@ fn uprobes(facts: &Facts, query: &Query, ret: bool) -> Result<Vec<Entry>> {
         return Ok(found);
     }
     let paths = paths::binaries(query.target.unwrap_or("*"), facts.pid);
-    if facts.verbose && !ret && !paths.is_empty() {
-        facts.note("parameters of functions in binaries are not shown: debug information is not read");
-    }
     for path in paths {
         let functions = binary::functions(&path)?;
         let matching = functions.iter().filter(|f| pattern_matches(query.name, f));
-        found.extend(matching.map(|f| plain(format!("{}:{f}", path.display()))));
+        // Parameters are shown where there is debug information; often there is none.
+        let debug = if facts.verbose && !ret { Binary::open(&path, &facts.debug_dirs).ok() } else { None };
+        found.extend(matching.map(|f| Entry {
+            text: format!("{}:{f}", path.display()),
+            params: debug.as_ref().map(|d| d.parameter_texts(f)).unwrap_or_default(),
+        }));
     }
     Ok(found)
 }

@@ -10,7 +10,6 @@ mod binary;
 mod ctext;
 mod kernel;
 mod kinds;
-mod paths;
 mod types;
 
 use anyhow::Result;
@@ -42,6 +41,8 @@ pub struct Options {
     pub from: From,
     /// File of functions that may be traced, in place of the kernel's.
     pub traceable: Option<PathBuf>,
+    /// Where debug files of binaries are looked for, besides the usual places.
+    pub debug_dirs: Vec<PathBuf>,
 }
 
 /// What was found.
@@ -179,7 +180,7 @@ fn written(point: &AttachPoint, parameters: &[String]) -> Option<(&'static str, 
                     format!("{}{}{}", if *demangled { "cpp:" } else { "" }, text(name), plus(*offset))
                 }
                 UserLocation::Address(address) => format!("{address:#x}"),
-                UserLocation::Line { file, line } => format!("{file}:{line}"),
+                UserLocation::Line { file, line, .. } => format!("{file}:{line}"),
             };
             (if *ret { "uretprobe" } else { "uprobe" }, format!("{}:{place}", text(path)))
         }

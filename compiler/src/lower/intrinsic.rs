@@ -164,11 +164,27 @@ impl Fun<'_, '_, '_> {
                 self.read_far(to, six, from, space);
                 Ok(())
             }
+            (Intrinsic::FromWords, words) => self.from_words(words, e, to),
             (Intrinsic::CommOfPid, _) => unsupported("comm() of another process", e.span),
             (Intrinsic::Path, _) => unsupported("path()", e.span),
             (Intrinsic::JoinArguments, [argv]) => self.join_arguments(argv, &e.ty, to, e.span),
             _ => internal("arguments of a builtin", e.span),
         }
+    }
+
+    /// A value that came in registers: the last word may be cut short.
+    fn from_words(&mut self, words: &[Expr], e: &Expr, to: Own) -> R<()> {
+        let size = self.size_of(&e.ty);
+        for (i, word) in words.iter().enumerate() {
+            let value = self.scalar(word)?;
+            let start = i as u32 * 8;
+            for (at, bytes) in super::memory::pieces(size.saturating_sub(start).min(8), 8) {
+                let shift = self.b.iconst(i64::from(at * 8));
+                let part = self.b.ushr(value, shift);
+                self.store_number(to.at(start + at), bytes, part);
+            }
+        }
+        Ok(())
     }
 
     /// Upper or lower half of what a helper returns.

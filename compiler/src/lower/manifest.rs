@@ -37,6 +37,7 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         label: p.label.clone(),
         identity_slot: identity.get(&i).copied(),
         filters_pid: Fun::filters_pid(p.kind),
+        binary: p.binary.clone(),
         location: locations.id(p.span),
     });
     let programs = programs.collect();

@@ -83,7 +83,7 @@ fn build(types: &TypeStore, text: &str) -> Result<(Lowered, SourceMap), String> 
         allow_unsafe: true,
         settings: Vec::new(),
         limits: Default::default(),
-        keep_tests: false,
+        purpose: Default::default(),
     };
     let (program, messages) = sema::analyse(&script, &env);
     if messages.iter().any(Diagnostic::is_error) {

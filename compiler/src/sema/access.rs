@@ -103,7 +103,7 @@ impl Checker<'_> {
         }
     }
 
-    fn unknown_field<T>(&mut self, what: &str, name: &str, names: Vec<String>, span: Span) -> Option<T> {
+    pub(super) fn unknown_field<T>(&mut self, what: &str, name: &str, names: Vec<String>, span: Span) -> Option<T> {
         let mut d = Diagnostic::error("E0271", format!("{what} has no field `{name}`")).at(span, "unknown field");
         if let Some(close) = nearest(name, names.iter().map(String::as_str)) {
             d = d.help(format!("did you mean `{close}`?"));
@@ -201,10 +201,7 @@ impl Checker<'_> {
             AttachPoint::Fentry { .. } | AttachPoint::RawTracepoint { .. } => {
                 self.function_argument(&attach, name, span)
             }
-            AttachPoint::Uprobe { .. } => {
-                let message = "args of uprobes need the binary's debug information, which is not supported yet";
-                self.error("E0281", span, message, "use arg0, arg1, ... and casts")
-            }
+            AttachPoint::Uprobe { .. } => self.user_argument(&attach, name, span),
             _ => self.error("E0282", span, "this kind of probe has no args", ""),
         }
     }
@@ -372,6 +369,11 @@ impl Checker<'_> {
                     let ty = types::from_ctype(self.types(), *ty, Space::Kernel);
                     let kind = ExprKind::Argument { name: name.clone(), position: i as u32 - skip };
                     fields.push((name, Expr { kind, ty, span }));
+                }
+            }
+            AttachPoint::Uprobe { .. } => {
+                for (name, value) in self.user_arguments(&attach, span)? {
+                    fields.push((name, self.decay(value)));
                 }
             }
             _ => return self.error("E0282", span, "this kind of probe has no args", ""),

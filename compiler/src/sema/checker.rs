@@ -62,6 +62,8 @@ pub(super) struct ProbeState {
     pub loops: u32,
     /// Inside `for`, whose body may become a callback.
     pub callbacks: u32,
+    /// The build of the binary whose debug information was used.
+    pub binary: Option<btc_payload::binary::BinaryId>,
 }
 
 /// See the module's description.

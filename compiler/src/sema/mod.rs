@@ -21,9 +21,13 @@ mod stmt;
 mod script;
 mod typeexpr;
 pub mod types;
+mod userargs;
 
 use crate::ctypes::{CTypeId, TypeStore};
+use crate::debuginfo::Parameter;
 use crate::hir::tree::Limits;
+use btc_payload::binary::BinaryId;
+use btc_payload::probe::{AttachPoint, LinePlace};
 use std::rc::Rc;
 
 pub use builtins::is_builtin;
@@ -68,7 +72,7 @@ pub enum Constant {
     Text(String),
 }
 
-/// What is known about kernels besides their types.
+/// What is known about kernels besides their types, and about user binaries.
 pub trait Facts {
     /// The tracepoints that two patterns match, in order of their names.
     fn tracepoints(&self, category: &str, event: &str) -> Vec<Rc<Tracepoint>>;
@@ -76,6 +80,16 @@ pub trait Facts {
     fn constant(&self, name: &str) -> Option<Constant>;
     /// `category:event` of a tracepoint that is spelt nearly so, for suggestions.
     fn similar_tracepoint(&self, category: &str, event: &str) -> Option<String>;
+    /// The parameters of a function of a user binary, and the build they hold for.
+    fn user_parameters(&self, path: &str, function: &str) -> Result<(BinaryId, Vec<Parameter>), String> {
+        let _ = function;
+        Err(format!("{path} is not read here"))
+    }
+    /// Where the code of a source line lies in a user binary, and in which build.
+    fn user_line(&self, path: &str, file: &str, line: u32) -> Result<(BinaryId, Vec<LinePlace>), String> {
+        let _ = (file, line);
+        Err(format!("{path} is not read here"))
+    }
 }
 
 /// What a compilation is done with.
@@ -91,6 +105,29 @@ pub struct Environment<'a> {
     pub settings: Vec<(String, String)>,
     /// Limits in force, derived from the settings.
     pub limits: Limits,
-    /// Keep test: and bench: probes?
-    pub keep_tests: bool,
+    /// The probes that are wanted.
+    pub purpose: Purpose,
+}
+
+/// What a tracer is built for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Tracing: without test: and bench: probes.
+    #[default]
+    Trace,
+    /// Running the test: probes, and nothing else.
+    Test,
+    /// Running the bench: probes, and nothing else.
+    Bench,
+}
+
+impl Purpose {
+    /// Is such a probe wanted?
+    fn wants(self, attach: &AttachPoint) -> bool {
+        self == match attach {
+            AttachPoint::Test { .. } => Purpose::Test,
+            AttachPoint::Bench { .. } => Purpose::Bench,
+            _ => Purpose::Trace,
+        }
+    }
 }

@@ -108,7 +108,7 @@ pub static PROVIDERS: &[Provider] = &[
     Provider {
         name: "uprobe",
         aliases: &["u"],
-        usage: "uprobe:binary:function, uprobe:binary:function+offset, uprobe:binary:address, uprobe:binary:cpp:function",
+        usage: "uprobe:binary:function, uprobe:binary:function+offset, uprobe:binary:address, uprobe:binary:cpp:function, uprobe:binary@file.c:line",
         kind: ProgramKind::Uprobe,
         parse: |p| uprobe(p, false),
     },
@@ -179,6 +179,30 @@ pub fn parse(point: &ast::AttachPoint) -> Result<(&'static Provider, AttachPoint
         Err(why) => Err(Diagnostic::error("E0302", format!("invalid attach point: {why}"))
             .at(point.span, "")
             .help(format!("expected: {}", provider.usage))),
+    }
+}
+
+/// An attach point as `probe` shows it: under its full name, timers without a
+/// unit of their own in microseconds.
+pub fn shown(provider: &Provider, point: &ast::AttachPoint, attach: &AttachPoint) -> String {
+    let timer = match attach {
+        AttachPoint::Interval(p) | AttachPoint::Profile(p) if point.parts.len() == 2 => Some(p),
+        _ => None,
+    };
+    if let Some(Period { unit, count: Number::Literal(n) }) = timer {
+        let microseconds = match unit {
+            PeriodUnit::Hertz => return format!("{}:hz:{n}", provider.name),
+            PeriodUnit::Seconds => n.saturating_mul(1_000_000),
+            PeriodUnit::Milliseconds => n.saturating_mul(1000),
+            PeriodUnit::Microseconds => *n,
+            PeriodUnit::Nanoseconds => n / 1000,
+        };
+        return format!("{}:us:{microseconds}", provider.name);
+    }
+    match point.text.split_once(':') {
+        Some((_, rest)) => format!("{}:{rest}", provider.name),
+        // BEGIN and END as they are written.
+        None => point.text.clone(),
     }
 }
 
@@ -457,8 +481,13 @@ fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
         && let Some((binary, file)) = s.rsplit_once('@')
         && let Some(line) = last.as_literal().and_then(|l| l.parse().ok())
     {
-        let at = UserLocation::Line { file: file.to_string(), line };
-        return Ok(AttachPoint::Uprobe { ret, path: Text::literal(binary), at });
+        return source_line(ret, Text::literal(binary), file.to_string(), line);
+    }
+    if p.len() == 3
+        && p.literal(1)?.contains('.')
+        && let Some(line) = last.as_literal().and_then(|l| l.parse().ok())
+    {
+        return source_line(ret, path, p.literal(1)?, line);
     }
     let demangled = p.len() == 3;
     if demangled && p.literal(1)? != "cpp" {
@@ -473,6 +502,14 @@ fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
     }
     path.0.retain(|part| !matches!(part, TextPart::Literal(s) if s.is_empty()));
     Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Symbol { name, offset, demangled } })
+}
+
+/// A place in a source file; its addresses are looked up later.
+fn source_line(ret: bool, path: Text, file: String, line: u32) -> Result<AttachPoint, String> {
+    if ret {
+        return Err("a return probe needs a function, not a source line".into());
+    }
+    Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Line { file, line, places: Vec::new() } })
 }
 
 fn usdt(p: &Parts) -> Result<AttachPoint, String> {

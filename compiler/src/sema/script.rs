@@ -116,12 +116,12 @@ impl Checker<'_> {
     }
 
     fn attach_point(&mut self, probe: &ast::Probe, point: &ast::AttachPoint, index: usize) {
-        let (provider, attach) = match probes::parse(point) {
+        let (provider, mut attach) = match probes::parse(point) {
             Ok(found) => found,
             Err(d) => return self.report(d),
         };
         self.note_parameters(point);
-        let dropped = matches!(attach, AttachPoint::Test { .. } | AttachPoint::Bench { .. }) && !self.env.keep_tests;
+        let dropped = !self.env.purpose.wants(&attach);
         let iterator = provider.kind == ProgramKind::Iter;
         if self.program.probes.iter().any(|p| iterator || p.kind == ProgramKind::Iter) {
             return self
@@ -133,14 +133,16 @@ impl Checker<'_> {
         self.probe = Some(ProbeState {
             attach: attach.clone(),
             kind: provider.kind,
-            written: point.text.clone(),
+            written: probes::shown(provider, point, &attach),
             index,
             locals: Vec::new(),
             scopes: vec![BTreeMap::new()],
             fixed: Vec::new(),
             loops: 0,
             callbacks: 0,
+            binary: None,
         });
+        self.resolve_line(&mut attach, point.span);
         self.check_attach_point(&attach, point);
         let predicate = probe.predicate.as_ref().and_then(|p| self.condition(p));
         let body = self.block(&probe.body);
@@ -157,6 +159,7 @@ impl Checker<'_> {
             locals: state.locals,
             predicate,
             body,
+            binary: state.binary,
             span: point.span,
         });
     }

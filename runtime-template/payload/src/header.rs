@@ -14,7 +14,7 @@ use std::fmt;
 pub const MAGIC: [u8; 8] = *b"btcpayld";
 
 /// Raised whenever anything in this crate changes its meaning or its encoding.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Size of the fixed header in bytes.
 pub const HEADER_SIZE: usize = 48;

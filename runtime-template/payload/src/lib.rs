@@ -5,6 +5,7 @@
 //! offsets, formats and identifiers from here and state none of their own.
 //! Does no I/O and depends on nothing of this project.
 
+pub mod binary;
 pub mod event;
 pub mod format;
 pub mod header;

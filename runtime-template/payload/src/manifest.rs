@@ -4,6 +4,7 @@
 //! unresolved, maps with what their bytes mean, events, parameters, settings and
 //! the places in the script that messages name.
 
+use crate::binary::BinaryId;
 use crate::event::Event;
 use crate::layout::ValueType;
 use crate::probe::AttachPoint;
@@ -78,6 +79,9 @@ pub struct Program {
     pub identity_slot: Option<u32>,
     /// Does the program itself compare the process id with the `-p` filter?
     pub filters_pid: bool,
+    /// The only build of the traced binary that the program is right for: its
+    /// arguments or lines come from debug information read while compiling.
+    pub binary: Option<BinaryId>,
     /// Place in the script.
     pub location: LocationId,
 }

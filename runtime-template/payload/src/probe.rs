@@ -154,7 +154,16 @@ pub enum UserLocation {
     /// Virtual address as `nm` prints it.
     Address(u64),
     /// Source line from the binary's line table.
-    Line { file: String, line: u32 },
+    Line { file: String, line: u32, places: Vec<LinePlace> },
+}
+
+/// A place where the code of a source line begins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LinePlace {
+    /// Virtual address as `nm` prints it.
+    pub address: u64,
+    /// The function it lies in; empty if that is not known.
+    pub function: String,
 }
 
 /// One attach point.

@@ -58,6 +58,11 @@ pub fn at_address(written: &str, address: u64) -> Found {
 
 /// Attaches to one function.
 pub fn attach(ret: bool, symbol: &str, offset: u64, program: BorrowedFd<'_>, cookie: u64) -> Result<Vec<OwnedFd>> {
+    Ok(sys::attach_perf(program, open(ret, symbol, offset)?, cookie)?)
+}
+
+/// Makes a probe that does not fire yet.
+pub fn open(ret: bool, symbol: &str, offset: u64) -> Result<OwnedFd> {
     let name = CString::new(symbol).context("the name holds a NUL")?;
     let (config1, config2) = match symbol.strip_prefix("0x").and_then(|h| u64::from_str_radix(h, 16).ok()) {
         Some(address) => (0, address),
@@ -71,8 +76,7 @@ pub fn attach(ret: bool, symbol: &str, offset: u64, program: BorrowedFd<'_>, coo
         flags: PERF_DISABLED,
         ..PerfAttr::default()
     };
-    let fd = sys::perf_event_open(attr, -1, 0).map_err(|e| explain(symbol, e))?;
-    Ok(sys::attach_perf(program, fd, cookie)?)
+    sys::perf_event_open(attr, -1, 0).map_err(|e| explain(symbol, e))
 }
 
 /// Attaches to all places of a unit with one link.

@@ -151,9 +151,6 @@ impl Plan {
     pub fn new(context: &Context<'_>) -> Result<Plan> {
         let mut plan = Plan::default();
         for (index, program) in context.manifest.programs.iter().enumerate() {
-            if matches!(program.attach, AttachPoint::Test { .. } | AttachPoint::Bench { .. }) {
-                continue;
-            }
             let place = context.place(program.location);
             let found = expand(context, program).with_context(|| format!("{place}: {}", program.written))?;
             if found.is_empty() {
@@ -258,8 +255,11 @@ fn multi(context: &Context<'_>, unit: &Unit) -> Multi {
 fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
     let once = |name: &str| Found { probe: name.to_string(), function: name.to_string(), how: How::Once };
     match &program.attach {
-        AttachPoint::Begin | AttachPoint::End | AttachPoint::SelfSignal { .. } => Ok(vec![once(&program.written)]),
-        AttachPoint::Test { .. } | AttachPoint::Bench { .. } => Ok(Vec::new()),
+        AttachPoint::Begin
+        | AttachPoint::End
+        | AttachPoint::SelfSignal { .. }
+        | AttachPoint::Test { .. }
+        | AttachPoint::Bench { .. } => Ok(vec![once(&program.written)]),
         AttachPoint::Interval(period) => timer::expand(context, &program.written, period, false),
         AttachPoint::Profile(period) => timer::expand(context, &program.written, period, true),
         AttachPoint::Software { event, count } => perf::software(context, &program.written, event, *count),
@@ -271,10 +271,10 @@ fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
         }
         AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&program.written, *address)]),
         AttachPoint::Fentry { ret, module, function } => fentry::expand(context, *ret, module.as_ref(), function),
-        AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at),
+        AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at, program.binary.as_ref()),
         AttachPoint::Usdt { path, provider, name } => usdt::expand(context, path, provider.as_ref(), name),
-        AttachPoint::Watchpoint { at, length, mode, asynchronous } => {
-            watchpoint::expand(context, &program.written, at, *length, mode, *asynchronous)
+        AttachPoint::Watchpoint { at, length, mode, .. } => {
+            watchpoint::expand(context, &program.written, at, *length, mode)
         }
         AttachPoint::Iter { kind, pin } => iter::expand(context, &program.written, kind, pin.as_ref()),
     }
@@ -390,6 +390,15 @@ pub fn attach(
         }
     }
     failed
+}
+
+/// Would the kernel take this place? Only what cannot be looked up is tried;
+/// the probe is made, but never switched on.
+pub fn refused(how: &How) -> Option<anyhow::Error> {
+    match how {
+        How::Kprobe { ret, symbol, offset } => kprobe::open(*ret, symbol, *offset).err(),
+        _ => None,
+    }
 }
 
 fn attach_one(

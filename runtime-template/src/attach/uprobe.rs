@@ -10,9 +10,10 @@ use crate::context::Context;
 use crate::sys::{self, PERF_DISABLED, PerfAttr};
 use crate::target::files;
 use anyhow::{Context as _, Result, bail};
+use btc_payload::binary::BinaryId;
 use btc_payload::probe::{Text, UserLocation, is_pattern, pattern_matches};
 use goblin::elf::Elf;
-use goblin::elf::program_header::{PF_X, PT_LOAD, ProgramHeader};
+use goblin::elf::program_header::{PF_X, PT_LOAD, PT_NOTE, ProgramHeader};
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
 use libbpf_rs::libbpf_sys as bpf;
 use std::collections::BTreeMap;
@@ -38,17 +39,26 @@ struct Symbol {
 }
 
 /// Resolves paths and symbols.
-pub fn expand(context: &Context<'_>, ret: bool, path: &Text, at: &UserLocation) -> Result<Vec<Found>> {
+pub fn expand(
+    context: &Context<'_>,
+    ret: bool,
+    path: &Text,
+    at: &UserLocation,
+    build: Option<&BinaryId>,
+) -> Result<Vec<Found>> {
     let kind = if ret { "uretprobe" } else { "uprobe" };
     let written = context.text(path)?;
     let mut found = Vec::new();
     for path in files::binaries(&written, context.traced_pid())? {
         let file = files::Mapped::open(&path)?;
         let elf = Elf::parse(&file);
-        let mut add = |what: String, offset: u64| {
+        if let (Some(build), Ok(elf)) = (build, &elf) {
+            check_build(&path, &file, elf, build)?;
+        }
+        let mut add = |what: String, function: &str, offset: u64| {
             found.push(Found {
                 probe: format!("{kind}:{}:{what}", files::shown(&path)),
-                function: what,
+                function: if function.is_empty() { what } else { function.into() },
                 how: How::Uprobe { ret, path: path.clone(), offset, semaphore: 0 },
             });
         };
@@ -56,9 +66,10 @@ pub fn expand(context: &Context<'_>, ret: bool, path: &Text, at: &UserLocation) 
             UserLocation::Address(address) => {
                 // A file that is no ELF has no addresses: the number is an offset.
                 let offset = elf.ok().and_then(|e| code_offset(&e, *address)).unwrap_or(*address);
-                add(format!("0x{address:x}"), offset);
+                add(address.to_string(), "", offset);
             }
             UserLocation::Symbol { name, offset, demangled } => {
+                let language = if *demangled { "cpp:" } else { "" };
                 let elf = elf.with_context(|| format!("{path} is no ELF file"))?;
                 let name = context.text(name)?;
                 for s in matching(&elf, &name, *demangled) {
@@ -68,17 +79,40 @@ pub fn expand(context: &Context<'_>, ret: bool, path: &Text, at: &UserLocation) 
                     let place = code_offset(&elf, s.address + offset)
                         .with_context(|| format!("{} lies in no loaded part of {path}", s.name))?;
                     let suffix = if *offset == 0 { String::new() } else { format!("+{offset}") };
-                    add(format!("{}{suffix}", s.name), place);
+                    add(format!("{language}{}{suffix}", s.name), &s.name, place);
                 }
             }
-            UserLocation::Line { file, line } => {
-                bail!(
-                    "probes on source lines ({file}:{line}) are not supported by this version; use the function's name"
-                )
+            UserLocation::Line { places, .. } => {
+                let elf = elf.with_context(|| format!("{path} is no ELF file"))?;
+                for p in places {
+                    let place = code_offset(&elf, p.address)
+                        .with_context(|| format!("0x{:x} lies in no loaded part of {path}", p.address))?;
+                    add(p.address.to_string(), &p.function, place);
+                }
             }
         }
     }
     Ok(found)
+}
+
+/// Refuses another build than the one whose debug information was compiled in.
+fn check_build(path: &str, file: &[u8], elf: &Elf<'_>, build: &BinaryId) -> Result<()> {
+    let content = |kind, flags| {
+        let hit = move |p: &&ProgramHeader| p.p_type == kind && p.p_flags & flags == flags;
+        let bytes = |p: &ProgramHeader| {
+            let start = p.p_offset as usize;
+            file.get(start..start.saturating_add(p.p_filesz as usize))
+        };
+        elf.program_headers.iter().filter(hit).filter_map(bytes)
+    };
+    let found = BinaryId::of(content(PT_NOTE, 0), content(PT_LOAD, PF_X));
+    if found != *build {
+        bail!(
+            "{path} is another build than the one this was compiled for ({found}, not {build}): \
+             where its arguments and source lines are may have changed; compile again with this binary"
+        );
+    }
+    Ok(())
 }
 
 /// Functions of a binary that match, one per address, in order of address.

@@ -9,6 +9,7 @@ use super::{Found, How};
 use crate::context::Context;
 use crate::target::files;
 use anyhow::{Context as _, Result};
+use btc_payload::binary::Notes;
 use btc_payload::probe::{Text, pattern_matches};
 use goblin::elf::Elf;
 
@@ -72,19 +73,9 @@ fn places(elf: &Elf<'_>, file: &[u8]) -> Vec<Place> {
 }
 
 /// Parses the content of the section.
-fn parse(mut bytes: &[u8]) -> Vec<Place> {
-    let mut found = Vec::new();
-    while bytes.len() >= 12 {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let (name_size, size, kind) = (word(0) as usize, word(4) as usize, word(8));
-        let start = 12 + name_size.saturating_add(3) / 4 * 4;
-        let Some(content) = bytes.get(start..start.saturating_add(size)) else { break };
-        if kind == NOTE_TYPE && bytes.get(12..12 + name_size) == Some(b"stapsdt\0") {
-            found.extend(place(content));
-        }
-        bytes = bytes.get(start + size.saturating_add(3) / 4 * 4..).unwrap_or(&[]);
-    }
-    found
+fn parse(bytes: &[u8]) -> Vec<Place> {
+    let probes = Notes(bytes).filter(|n| n.kind == NOTE_TYPE && n.name == b"stapsdt\0");
+    probes.filter_map(|n| place(n.content)).collect()
 }
 
 /// Three addresses, then provider, name and arguments, each ended by NUL.

@@ -1,4 +1,5 @@
-//! Watchpoints: hardware breakpoints on an address.
+//! Watchpoints: hardware breakpoints on an address. None of them stops the
+//! process, so those called asynchronous are the same.
 
 use super::perf::{Event, TYPE_BREAKPOINT};
 use super::{Found, How};
@@ -10,20 +11,10 @@ use btc_payload::probe::WatchTarget;
 const KERNEL: u64 = 1 << 63;
 
 /// Resolves address, length and mode.
-pub fn expand(
-    context: &Context<'_>,
-    written: &str,
-    at: &WatchTarget,
-    length: u32,
-    mode: &str,
-    asynchronous: bool,
-) -> Result<Vec<Found>> {
+pub fn expand(context: &Context<'_>, written: &str, at: &WatchTarget, length: u32, mode: &str) -> Result<Vec<Found>> {
     let WatchTarget::Address(address) = at else {
         bail!("watchpoints on function arguments are not supported by this version; give an address")
     };
-    if asynchronous {
-        bail!("asynchronous watchpoints are not supported by this version; use `watchpoint`");
-    }
     let address = context.number(*address)?;
     if address < KERNEL && context.traced_pid().is_none() {
         bail!("a watchpoint on a user address needs a process: give -p PID or -c CMD");

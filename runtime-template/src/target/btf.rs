@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use std::ops::Deref;
 use std::path::Path;
 
+const KIND_PTR: u32 = 2;
 const KIND_STRUCT: u32 = 4;
 const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
@@ -180,14 +181,25 @@ impl Btf {
         Ok(proto.count(at))
     }
 
-    /// As [`Btf::argument`], of a raw tracepoint: of a function that the kernel
-    /// makes for it, whose first parameter is private. The first of them is new
-    /// in 6.x; the type `btf_trace_NAME` has the same parameters, without names.
+    /// As [`Btf::argument`], of a raw tracepoint. Names have the functions that the
+    /// kernel makes for each one (include/linux/tracepoint.h); which of them BTF
+    /// describes differs between kernels. The prototype of `btf_trace_NAME` has them
+    /// on few. The first parameter is private to the kernel in all of them.
     pub fn tracepoint_argument(&self, event: &str, name: &str) -> Result<Option<Argument>> {
-        let functions = ["__probestub_", "__traceiter_"].map(|prefix| format!("{prefix}{event}"));
-        let found = functions.iter().find_map(|function| self.find(KIND_FUNC, function));
-        let (btf, at) = found.with_context(|| format!("BTF has no function {}", functions.join(" or ")))?;
-        let proto = btf.locate(btf.word(at + 8)).context("the function has no prototype")?;
+        for prefix in ["__probestub_", "__traceiter_", "__bpf_trace_"] {
+            let function = self.find(KIND_FUNC, &format!("{prefix}{event}"));
+            let proto = function.and_then(|(btf, at)| self.locate(btf.word(at + 8)));
+            if let Some(found) = proto.and_then(|proto| Self::parameter(proto, name, 1)) {
+                return Ok(Some(found));
+            }
+        }
+        let wanted = format!("btf_trace_{event}");
+        let (btf, at) = self.find(KIND_TYPEDEF, &wanted).with_context(|| format!("BTF has no type {wanted}"))?;
+        let (pointer, at) = self.locate(btf.word(at + 8)).context("broken typedef")?;
+        if pointer.kind(at) != KIND_PTR {
+            bail!("{wanted} is no function pointer");
+        }
+        let proto = self.locate(pointer.word(at + 8)).context("broken pointer")?;
         Ok(Self::parameter(proto, name, 1))
     }
 

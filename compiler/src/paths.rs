@@ -13,7 +13,7 @@ const LIBRARY_DIRS: &[&str] =
     &["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 
 /// The files that a name means; none if there are none.
-pub(super) fn binaries(name: &str, pid: Option<u32>) -> Vec<PathBuf> {
+pub(crate) fn binaries(name: &str, pid: Option<u32>) -> Vec<PathBuf> {
     match (name, pid) {
         ("*" | "", Some(pid)) => mapped_by(pid),
         ("*" | "", None) => Vec::new(),
