@@ -6,7 +6,7 @@
 use libbpf_rs::libbpf_sys as bpf;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// `struct perf_event_attr` up to `config2` (`PERF_ATTR_SIZE_VER1`): all that
 /// is used here, and accepted by every kernel.
@@ -88,6 +88,14 @@ pub fn attach_perf(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> io::
         }
     }
     Ok(link.into_iter().chain([event]).collect())
+}
+
+/// Stops a perf event; a descriptor that is none is left alone.
+pub fn disable_perf(event: RawFd) {
+    // PERF_EVENT_IOC_DISABLE of linux/perf_event.h.
+    const DISABLE: libc::Ioctl = 0x2401;
+    // SAFETY: the ioctl takes an integer.
+    unsafe { libc::ioctl(event, DISABLE, 0) };
 }
 
 /// Empty options of [`link_create`].

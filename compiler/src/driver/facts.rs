@@ -10,6 +10,7 @@ use crate::ctypes::{CTypeId, TypeStore, nearest};
 use crate::sema::{Constant, Facts, Tracepoint, TracepointField};
 use crate::syntax::c::HeaderOracle;
 use btc_payload::probe::{is_pattern, pattern_matches};
+use object::{Object, ObjectSymbol};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -92,6 +93,13 @@ impl Facts for ReferenceFacts<'_> {
             return Some(format!("{category}:{event}"));
         }
         nearest(event, events.iter().map(String::as_str)).map(|e| format!("{category}:{e}"))
+    }
+
+    fn symbol_size(&self, path: &str, symbol: &str) -> Option<u64> {
+        let bytes = std::fs::read(path).ok()?;
+        let elf = object::File::parse(&*bytes).ok()?;
+        let found = elf.symbols().chain(elf.dynamic_symbols()).find(|s| s.name() == Ok(symbol) && !s.is_undefined());
+        found.map(|s| s.size())
     }
 }
 

@@ -16,6 +16,7 @@ mod expr;
 mod frame;
 mod function;
 mod intrinsic;
+mod kfunc;
 mod layout;
 mod loops;
 mod manifest;
@@ -56,7 +57,7 @@ pub struct Lowered {
     /// What `Symbol::Ctx` refers to, by record number.
     pub operands: Vec<Operand>,
     /// Kernel symbols, by the number in `Symbol::Ksym`.
-    pub ksyms: Vec<String>,
+    pub ksyms: Vec<Ksym>,
     /// Initial content of `.rodata`.
     pub rodata: Vec<u8>,
     /// Source positions, by the number given to `set_srcloc`.
@@ -66,6 +67,15 @@ pub struct Lowered {
     /// `maps` holds the maps of the object in the order that `Symbol::Map`
     /// numbers them; `.rodata` is the last.
     pub manifest: Manifest,
+}
+
+/// A symbol of the kernel that the loader resolves.
+#[derive(Clone, Debug)]
+pub struct Ksym {
+    /// Its name.
+    pub name: String,
+    /// The type of a function that is called; `None`: the address is wanted.
+    pub function: Option<CTypeId>,
 }
 
 /// What a function of the module is.
@@ -133,7 +143,7 @@ struct Cx<'p> {
     rodata: rodata::Rodata,
     core: CoreTable,
     operands: Vec<Operand>,
-    ksyms: Vec<String>,
+    ksyms: Vec<Ksym>,
     spans: Vec<Span>,
     span_ids: BTreeMap<Span, u32>,
     maps: Vec<MapInfo>,

@@ -76,6 +76,8 @@ pub trait Facts {
     fn constant(&self, name: &str) -> Option<Constant>;
     /// `category:event` of a tracepoint that is spelt nearly so, for suggestions.
     fn similar_tracepoint(&self, category: &str, event: &str) -> Option<String>;
+    /// Size in bytes of a symbol of a user binary, if that can be read here.
+    fn symbol_size(&self, path: &str, symbol: &str) -> Option<u64>;
 }
 
 /// What a compilation is done with.

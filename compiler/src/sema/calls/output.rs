@@ -93,7 +93,7 @@ fn fit_conversion(c: &mut Checker, spec: &Spec, value: Expr, written: &ast::Expr
                     | T::Username
             )
         }
-        Pointer => matches!(value.ty, T::Int { .. } | T::Pointer { .. }),
+        Pointer => matches!(value.ty, T::Int { .. } | T::Pointer { .. } | T::Bool),
         Text => !matches!(value.ty, T::Void | T::Aggregate(_)),
         Buffer | BufferHex | BufferBare => matches!(value.ty, T::Buf { .. } | T::Str { .. }),
     };
@@ -194,6 +194,16 @@ pub(super) fn exit(c: &mut Checker, call: &Call) -> Typed {
         None => constant(0, Type::I64, call.span),
     };
     Some(c.emit(Action::Exit, vec![convert(status, Type::I64)], call.span))
+}
+
+/// `unwatch(address)`: stops the watchpoints on an address.
+pub(super) fn unwatch(c: &mut Checker, call: &Call) -> Typed {
+    let value = c.value(call.arg(0)?)?;
+    let address = match value.ty {
+        Type::Pointer { .. } => value,
+        _ => c.integer(value, false, "the address")?,
+    };
+    Some(c.emit(Action::Unwatch, vec![convert(address, Type::U64)], call.span))
 }
 
 /// `join(argv)`, `join(argv, separator)`.
