@@ -212,6 +212,12 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         .enums
         .iter()
         .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
+    let mut user = UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle"));
+    for place in plan.units.iter().flat_map(|u| &u.places) {
+        if let How::Uprobe { path, .. } = &place.how {
+            user.probed(path);
+        }
+    }
     Renderer {
         manifest: context.manifest,
         probes: plan.names.clone(),
@@ -219,7 +225,7 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         trailer: context.settings.text("str_trunc_trailer").to_string(),
         wall_offset: wall as i64,
         kernel: KernelSymbols::default(),
-        user: UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle")),
+        user,
         enums: enums.collect(),
         cgroups: Default::default(),
         users: None,

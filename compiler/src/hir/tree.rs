@@ -478,6 +478,9 @@ pub enum Intrinsic {
     Inet,
     /// `(ptr) -> Mac`.
     Mac,
+    /// `(up to three scalars or texts) -> Void`: a line for the kernel's trace
+    /// pipe, by this format of the kernel, with its NUL.
+    Debugf(Vec<u8>),
     /// `(i64 signal) -> Void`.
     Signal { thread: bool },
     /// `(u64) -> Void`.

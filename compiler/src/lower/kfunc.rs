@@ -137,4 +137,23 @@ impl Fun<'_, '_, '_> {
         self.b.end_if(open);
         Ok(self.b.get(result))
     }
+
+    /// A line for the kernel's trace pipe.
+    pub(super) fn debugf(&mut self, format: &[u8], args: &[Expr]) -> R<Value> {
+        let mut values = Vec::new();
+        for a in args {
+            values.push(if a.ty.is_scalar() {
+                self.scalar(a)?
+            } else {
+                let place = self.memory(a)?;
+                self.b.address(place.ptr)
+            });
+        }
+        let zero = self.b.iconst(0);
+        values.resize(3, zero);
+        let at = self.cx.rodata.constant(format);
+        let text = self.b.rodata(at);
+        let (text, size) = (self.b.address(text), self.b.iconst(format.len() as i64));
+        Ok(self.b.call_helper(Helper::TracePrintk, &[text, size, values[0], values[1], values[2]]))
+    }
 }

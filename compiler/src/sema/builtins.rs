@@ -309,15 +309,15 @@ fn probe_type(c: &mut Checker, span: Span) -> Typed {
     Some(text(name.as_bytes(), span))
 }
 
+/// `usermode`: was user code interrupted?
 fn user_mode(c: &mut Checker, span: Span) -> Typed {
     match c.kind() {
         ProgramKind::PerfEvent => Some(intrinsic(Intrinsic::UserMode, Type::I64, span)),
-        _ => c.error(
-            "E0287",
-            span,
-            "`usermode` does not exist in this kind of probe",
-            "only timers and perf events know",
-        ),
+        // What these interrupt is known: begin and end run on the tracer's own behalf.
+        ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::RawTracepointRun => {
+            Some(constant(1, Type::I64, span))
+        }
+        _ => Some(constant(0, Type::I64, span)),
     }
 }
 

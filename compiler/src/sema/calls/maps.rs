@@ -152,6 +152,9 @@ pub(super) fn len(c: &mut Checker, call: &Call) -> Typed {
     let arg = call.arg(0)?;
     if let ast::ExprKind::Map(_) = &arg.kind {
         let map = known_map(c, arg, "len")?;
+        if c.map_info(map).key == Some(Type::Tuple(Vec::new())) {
+            return c.error("E0412", call.span, "`len` needs a map with keys", "a scalar map");
+        }
         return Some(Expr { kind: ExprKind::MapLen { map }, ty: Type::I64, span: call.span });
     }
     let value = c.value(arg)?;

@@ -84,6 +84,7 @@ static FUNCTIONS: &[Function] = &[
     row("cgroupid", "cgroupid(path)", 1, 1, symbols::cgroupid),
     row("clear", "clear(@map)", 1, 1, maps::clear),
     row("comm", "comm() or comm(pid)", 0, 1, kernel::comm),
+    row("debugf", "debugf(format, up to three args)", 1, 4, output::debugf),
     row("delete", "delete(@map, key) or delete(@map[key])", 1, ANY, maps::delete),
     row("errorf", "errorf(format, args...)", 1, ANY, output::errorf),
     row("exit", "exit() or exit(status)", 0, 1, output::exit),
@@ -149,11 +150,8 @@ static FUNCTIONS: &[Function] = &[
 ];
 
 /// Functions of the language that are known but not supported, with what they are for.
-static UNSUPPORTED: &[(&str, &str)] = &[
-    ("dw_ustack", "unwinds by DWARF tables"),
-    ("debugf", "writes to the kernel's trace pipe"),
-    ("container_of", "finds the struct around a member"),
-];
+static UNSUPPORTED: &[(&str, &str)] =
+    &[("dw_ustack", "unwinds by DWARF tables"), ("container_of", "finds the struct around a member")];
 
 /// Names of all functions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
