@@ -16,7 +16,11 @@ use btc_payload::event::{Action, Event, EventId, RECORD_HEADER};
 use btc_payload::format::Format;
 use btc_payload::layout::{ValueType, fields_layout};
 use btc_payload::manifest::{LocationId, Map, MapId, MapRole};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::RawFd;
 use std::process::{Command, Stdio};
 
 /// All that actions work on.
@@ -31,6 +35,10 @@ pub struct Actions<'a> {
     pub renderer: Renderer<'a>,
     layouts: Layouts,
     cpus: u32,
+    /// Capture files written in this run.
+    captures: BTreeMap<String, File>,
+    /// Watchpoints: address and descriptor of the event or its link.
+    pub watchpoints: Vec<(u64, RawFd)>,
     /// Status that the script wants to exit with.
     pub exit: Option<i32>,
 }
@@ -39,7 +47,9 @@ impl<'a> Actions<'a> {
     /// For a loaded script.
     pub fn new(context: &'a Context<'a>, loaded: &'a Loaded, output: Output, renderer: Renderer<'a>) -> Actions<'a> {
         let layouts = Layouts::new(&context.manifest.events);
-        Actions { context, loaded, output, renderer, layouts, cpus: crate::sys::possible_cpus(), exit: None }
+        let cpus = crate::sys::possible_cpus();
+        let (captures, watchpoints) = (BTreeMap::new(), Vec::new());
+        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, exit: None }
     }
 
     /// Handles one record; false when the tracer shall stop reading.
@@ -83,7 +93,10 @@ impl<'a> Actions<'a> {
                 let code = integer(self.layouts.field(id, record, 0), 8, true);
                 self.helper_error(helper, code as i32, event.location);
             }
-            Action::Unwatch => {}
+            Action::Unwatch => {
+                let address = integer(self.layouts.field(id, record, 0), 8, false) as u64;
+                self.watchpoints.iter().filter(|w| w.0 == address).for_each(|w| crate::sys::disable_perf(w.1));
+            }
             Action::SkbOutput { path } => self.capture(path, id, record)?,
             Action::AssertFailed { message } => {
                 self.message("ERROR", message, event.location);
@@ -301,17 +314,19 @@ impl<'a> Actions<'a> {
         let at = integer(self.layouts.field(id, record, 0), 8, false) as u64;
         let at = at.wrapping_add(self.renderer.wall_offset as u64);
         let length = integer(self.layouts.field(id, record, 1), 4, false) as u32;
-        let header = self.layouts.count(id).checked_sub(1).map_or(0, |last| self.layouts.offset(id, last));
-        let data = record.get(header..).unwrap_or(&[]);
-        let data = &data[..data.len().min(length as usize)];
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+        let data = crate::render::text::buffer(self.layouts.field(id, record, 2));
         let mut bytes = Vec::with_capacity(data.len() + 40);
-        if file.metadata()?.len() == 0 {
-            // Magic for microseconds, version 2.4, zone, accuracy, snapshot length, Ethernet.
-            for w in [0xa1b2_c3d4u32, 4 << 16 | 2, 0, 0, 65_535, 1] {
-                bytes.extend_from_slice(&w.to_le_bytes());
+        let file = match self.captures.entry(path.to_string()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(new) => {
+                // Magic for microseconds, version 2.4, zone, accuracy, snapshot length, LINKTYPE_RAW:
+                // packets begin with their IP header.
+                for w in [0xa1b2_c3d4u32, 4 << 16 | 2, 0, 0, 65_535, 101] {
+                    bytes.extend_from_slice(&w.to_le_bytes());
+                }
+                new.insert(File::create(path).with_context(|| format!("cannot write {path}"))?)
             }
-        }
+        };
         let (seconds, micros) = (at / 1_000_000_000, at % 1_000_000_000 / 1000);
         for w in [seconds as u32, micros as u32, data.len() as u32, length] {
             bytes.extend_from_slice(&w.to_le_bytes());

@@ -30,7 +30,7 @@ pub mod usage;
 pub mod verifier;
 
 use crate::action::Actions;
-use crate::attach::{How, Plan};
+use crate::attach::{How, Plan, perf};
 use crate::child::Child;
 use crate::context::Context;
 use crate::image::Image;
@@ -163,7 +163,7 @@ fn run(
     }
     run_begin(context, &plan, &loaded)?;
     let mut open = Vec::new();
-    let attached = attach_all(context, &plan, &loaded, &mut open)?;
+    let attached = attach_all(context, &plan, &loaded, &mut open, &mut tracer)?;
     announce(&mut tracer, attached);
     open_iterators(context, &plan, &open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {
@@ -216,6 +216,12 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         .enums
         .iter()
         .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
+    let mut user = UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle"));
+    for place in plan.units.iter().flat_map(|u| &u.places) {
+        if let How::Uprobe { path, .. } = &place.how {
+            user.probed(path);
+        }
+    }
     Renderer {
         manifest: context.manifest,
         probes: plan.names.clone(),
@@ -223,7 +229,7 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         trailer: context.settings.text("str_trunc_trailer").to_string(),
         wall_offset: wall as i64,
         kernel: KernelSymbols::default(),
-        user: UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle")),
+        user,
         enums: enums.collect(),
         cgroups: Default::default(),
         users: None,
@@ -240,11 +246,23 @@ fn run_begin(context: &Context<'_>, plan: &Plan, loaded: &Loaded) -> Result<()> 
 }
 
 /// Attaches everything; returns the number of probes.
-fn attach_all(context: &Context<'_>, plan: &Plan, loaded: &Loaded, open: &mut Vec<OwnedFd>) -> Result<usize> {
+fn attach_all(
+    context: &Context<'_>,
+    plan: &Plan,
+    loaded: &Loaded,
+    open: &mut Vec<OwnedFd>,
+    tracer: &mut Tracer<'_>,
+) -> Result<usize> {
     let mut attached = 0;
     for unit in attach::in_order(&plan.units) {
         let program = loaded.program(context, unit)?;
+        let before = open.len();
         let failed = attach::attach(context, plan, unit, program, open);
+        if let Some(How::Perf(perf::Event { breakpoint: Some((_, address, _)), .. })) =
+            unit.places.first().map(|p| &p.how)
+        {
+            tracer.actions.watchpoints.extend(open[before..].iter().map(|fd| (*address, fd.as_raw_fd())));
+        }
         attached += unit.places.len() - failed.len().min(unit.places.len());
         let location = context.place(context.manifest.programs[unit.program].location);
         let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);
@@ -277,8 +295,41 @@ fn announce(tracer: &mut Tracer<'_>, attached: usize) {
     } else if !options.quiet {
         eprintln!("Attached {attached} probe{}", if attached == 1 { "" } else { "s" });
     }
+    notify_service_manager();
     if std::env::var_os("__BPFTRACE_NOTIFY_PROBES_ATTACHED").is_some() {
         let _ = sys::write_all(libc::STDOUT_FILENO, b"__BPFTRACE_NOTIFY_PROBES_ATTACHED\n");
+    }
+}
+
+/// Under systemd (`Type=notify`) the service counts as started from here on: a
+/// datagram to the socket that the environment names, `@` being an abstract one
+/// (sd_notify(3)). Nobody may listen any more; that is no reason to stop.
+fn notify_service_manager() {
+    use std::os::unix::ffi::OsStrExt;
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    // SAFETY: an all-zero address is valid; the name is copied within its bounds.
+    unsafe {
+        let mut address: libc::sockaddr_un = std::mem::zeroed();
+        let bytes = name.as_bytes();
+        if bytes.is_empty() || bytes.len() >= address.sun_path.len() {
+            return;
+        }
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+            *to = *from as libc::c_char;
+        }
+        if bytes[0] == b'@' {
+            address.sun_path[0] = 0;
+        }
+        let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + bytes.len();
+        let socket = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if socket >= 0 {
+            let ready = b"READY=1";
+            let to = (&raw const address).cast();
+            let flags = libc::MSG_NOSIGNAL;
+            libc::sendto(socket, ready.as_ptr().cast(), ready.len(), flags, to, length as libc::socklen_t);
+            libc::close(socket);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::options::parse_number;
 use crate::render::names;
 use crate::sys;
-use crate::target::features::Features;
+use crate::target::features::{self, Features};
 use crate::target::functions;
 use anyhow::{Context as _, Result, bail};
 use btc_payload::layout::ValueType;
@@ -82,8 +82,24 @@ impl Context<'_> {
             KernelAddress(name) => kernel_address(name)?,
             PerCpuAddress(name) => kernel_address(name)?,
             CgroupId(path) => cgroup_id(path)?,
-            UserAddress { path, symbol } => crate::attach::uprobe::symbol_address(path, symbol, self.options.pid)?,
-            KfuncExists(name) => self.btf().is_ok_and(|b| b.has_function(name)).into(),
+            UserAddress { path, symbol, size } => {
+                let found = crate::attach::uprobe::symbol_address(path, symbol, self.traced_pid())?;
+                if !self.options.no_warnings && found.1 != u64::from(*size) && matches!(found.1, 1 | 2 | 4) {
+                    eprintln!(
+                        "WARNING: {symbol} of {path} has {} bytes, but the script was built for {size}: \
+                         build it where {path} can be read",
+                        found.1
+                    );
+                }
+                found.0
+            }
+            UserBase { path, at } => crate::attach::uprobe::base(self, path, at.as_ref())?.0,
+            UserReference { path, at } => crate::attach::uprobe::base(self, path, at.as_ref())?.1,
+            KfuncExists(name) => self.btf().is_ok_and(|b| b.function_id(name).is_some()).into(),
+            KfuncAllowed { name, program } => {
+                let id = self.btf().ok().and_then(|b| Some((b.function_id(name)?, b.function_id("bpf_fentry_test1"))));
+                id.is_some_and(|(id, any)| features::kfunc_allowed(*program, id, any.unwrap_or(0))).into()
+            }
             Feature(f) => self.features.has(*f).into(),
             // `-k` is a flag of the run, but programs read it like a setting.
             Setting(name) if name == "helper_errors" => self.options.helper_errors.into(),

@@ -90,6 +90,14 @@ pub fn attach_perf(program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> io::
     Ok(link.into_iter().chain([event]).collect())
 }
 
+/// Stops a perf event; a descriptor that is none is left alone.
+pub fn disable_perf(event: RawFd) {
+    // PERF_EVENT_IOC_DISABLE of linux/perf_event.h.
+    const DISABLE: libc::Ioctl = 0x2401;
+    // SAFETY: the ioctl takes an integer.
+    unsafe { libc::ioctl(event, DISABLE, 0) };
+}
+
 /// Empty options of [`link_create`].
 pub fn link_options() -> bpf::bpf_link_create_opts {
     bpf::bpf_link_create_opts { sz: size_of::<bpf::bpf_link_create_opts>() as _, ..Default::default() }

@@ -11,6 +11,7 @@ mod local;
 mod pack;
 pub mod raw;
 pub mod reference;
+pub mod sites;
 pub mod source;
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,7 @@ enum Verb {
 #[derive(Args, Clone, Default)]
 struct ScriptArgs {
     /// The program itself, in place of a file.
-    #[arg(short = 'e', value_name = "PROGRAM")]
+    #[arg(short = 'e', value_name = "PROGRAM", overrides_with = "program")]
     program: Option<String>,
     /// Add a directory to the search path of #include.
     #[arg(short = 'I', value_name = "DIR")]

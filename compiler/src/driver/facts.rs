@@ -12,6 +12,7 @@ use crate::sema::{Constant, Facts, Tracepoint, TracepointField};
 use crate::syntax::c::HeaderOracle;
 use btc_payload::binary::BinaryId;
 use btc_payload::probe::{LinePlace, is_pattern, pattern_matches};
+use object::{Object, ObjectSymbol};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -128,6 +129,13 @@ impl Facts for ReferenceFacts<'_> {
         let place =
             |address| LinePlace { address, function: binary.function_at(address).unwrap_or_default().to_string() };
         Ok((binary.id().clone(), binary.line(file, line)?.into_iter().map(place).collect()))
+    }
+
+    fn symbol_size(&self, path: &str, symbol: &str) -> Option<u64> {
+        let bytes = std::fs::read(path).ok()?;
+        let elf = object::File::parse(&*bytes).ok()?;
+        let found = elf.symbols().chain(elf.dynamic_symbols()).find(|s| s.name() == Ok(symbol) && !s.is_undefined());
+        found.map(|s| s.size())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::opt::{self, Level};
 use crate::span::SourceMap;
 use btc_payload::layout::ValueType;
 use btc_payload::manifest::{Map, MapKind, Patch};
+use btc_payload::start::StartValue;
 
 /// What the settings say about the sizes that have no size of their own yet.
 pub(super) struct Sizes {
@@ -92,11 +93,7 @@ pub(super) fn write(
         data: lowered.data,
         variables: Vec::new(),
         license: lowered.manifest.script.license.clone(),
-        externs: lowered
-            .ksyms
-            .iter()
-            .map(|name| Extern { symbol: KsymDef { name: name.clone(), kind: KsymKind::Address }, weak: true })
-            .collect(),
+        externs: lowered.ksyms.iter().map(|k| external(lowered, k)).collect(),
     };
     elf::write(&input).map_err(|e| Failure::Internal(format!("{e:#}")))
 }
@@ -134,6 +131,18 @@ fn function(
     };
     let lines = code.lines.iter().filter_map(|l| line(lowered, sources, l)).collect();
     elf::Function { name: func.name.clone(), role, code: code.to_bytes(), relocs, core, lines }
+}
+
+/// A kernel symbol. A function may be missing where the script asks for it before
+/// it calls it: the call is dead code then.
+fn external(lowered: &Lowered, symbol: &lower::Ksym) -> Extern {
+    let asked = lowered.manifest.slots.iter().any(|s| match &s.value {
+        StartValue::KfuncExists(name) | StartValue::KfuncAllowed { name, .. } => *name == symbol.name,
+        _ => false,
+    });
+    let kind = symbol.function.map_or(KsymKind::Address, KsymKind::Function);
+    let weak = asked || kind == KsymKind::Address;
+    Extern { symbol: KsymDef { name: symbol.name.clone(), kind }, weak }
 }
 
 /// `call` (0x85) against a 64-bit load of an address.

@@ -461,7 +461,7 @@ pub enum Intrinsic {
     StrSkip,
     /// `(ptr, u64 length) -> Buf`.
     ReadBuf,
-    /// `(array lvalue) -> Buf`.
+    /// `(array lvalue) -> Buf`, or `(text or array, u64 length) -> Buf`.
     BufOfArray,
     /// `(ptr to ptr) -> Tuple(u32, Array of Str)`: number and strings of an argv; see `Action::Join`.
     JoinArguments,
@@ -483,6 +483,9 @@ pub enum Intrinsic {
     Inet,
     /// `(ptr) -> Mac`.
     Mac,
+    /// `(up to three scalars or texts) -> Void`: a line for the kernel's trace
+    /// pipe, by this format of the kernel, with its NUL.
+    Debugf(Vec<u8>),
     /// `(i64 signal) -> Void`.
     Signal { thread: bool },
     /// `(u64) -> Void`.
@@ -493,7 +496,7 @@ pub enum Intrinsic {
     SocketCookie,
     /// `(ptr path) -> Str`.
     Path,
-    /// `(ptr skb, u64 length, u64 offset) -> u64`: packet bytes; see `Action::SkbOutput`.
+    /// `(the fields of the event) -> u64`: see `Action::SkbOutput`; always 0.
     SkbOutput(EventId),
     /// `(u64 per-CPU address, i64 cpu or -1) -> u64`.
     PerCpuPointer,
@@ -501,8 +504,11 @@ pub enum Intrinsic {
     StackLen,
     /// `(lvalue) -> ptr`: address of a field, element or field of the record.
     AddressOf,
-    /// `(...) -> u64`: a kernel function called by name.
-    Kfunc { name: String },
+    /// `(...) -> u64`: a kernel function called by name; `ty` is its type.
+    Kfunc { name: String, ty: CTypeId },
+    /// `(u64 user_base, u64 start_code) -> u64`: where what `UserReference` names
+    /// lies in the process; see `StartValue::UserBase`.
+    UserBase,
 }
 
 impl Expr {

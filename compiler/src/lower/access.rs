@@ -330,6 +330,10 @@ impl Fun<'_, '_, '_> {
             Loc::Context(ptr) if signed => self.b.load_signed(ptr, width(size)),
             Loc::Context(ptr) => self.b.load(ptr, width(size)),
             Loc::Guarded(address) => self.read_guarded(address, size, signed),
+            Loc::Far { address, space: Space::Kernel } if self.typed && matches!(ty, Type::Pointer { .. }) => {
+                let ptr = self.b.pointer(Mem::Btf, address);
+                self.b.load(ptr, width(8))
+            }
             Loc::Far { address, space } => {
                 let mark = self.mark();
                 let buffer = self.stack("read", 8);

@@ -6,6 +6,7 @@
 
 use btc_payload::layout::{SERIES_BUCKET, SeriesAgg, hist_buckets, lhist_buckets};
 use btc_payload::manifest::MapId;
+use btc_payload::start::StartValue;
 
 use super::frame::Own;
 use super::function::Fun;
@@ -156,7 +157,10 @@ impl Fun<'_, '_, '_> {
     /// A time series: a ring of (epoch, value, count), where the epoch is the
     /// boot clock divided by the interval.
     fn series(&mut self, place: Own, v: Value, interval_ns: u64, buckets: u32, agg: SeriesAgg, signed: bool) {
+        // Intervals begin at whole multiples of their length on the wall clock.
         let now = self.b.call_helper(Helper::KtimeGetBootNs, &[]);
+        let offset = self.start_value(StartValue::WallClockOffset);
+        let now = self.b.add(now, offset);
         let interval = self.b.iconst(interval_ns.max(1) as i64);
         let epoch = self.b.udiv(now, interval);
         let count = self.b.iconst(i64::from(buckets.max(1)));

@@ -143,6 +143,7 @@ fn has_effects(e: &Expr) -> bool {
                     which,
                     Intrinsic::Signal { .. }
                         | Intrinsic::Override
+                        | Intrinsic::Debugf(_)
                         | Intrinsic::WriteUser
                         | Intrinsic::SkbOutput(_)
                         | Intrinsic::Kfunc { .. }

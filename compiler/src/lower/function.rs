@@ -49,6 +49,8 @@ pub(super) struct Fun<'f, 'm, 'p> {
     pub(super) scratch: Var,
     pub(super) exit: Exit,
     pub(super) loops: Vec<LoopTarget>,
+    /// Are kernel pointers to keep the types that the verifier tracks?
+    pub(super) typed: bool,
     /// Is a record reserved? Then nothing may leave the function.
     pub(super) span: Span,
 }
@@ -66,6 +68,7 @@ pub(super) fn program<'p>(cx: &mut Cx<'p>, module: &mut Module, index: usize, pr
             b,
             cx,
             probe,
+            typed: false,
             index,
             context,
             locals: BTreeMap::new(),

@@ -118,8 +118,13 @@ impl Fun<'_, '_, '_> {
                 Ok(self.b.call_helper(Helper::GetSocketCookie, &[v]))
             }
             (Intrinsic::SocketCookie, _) => unsupported("socket_cookie() outside fentry and fexit", e.span),
-            (Intrinsic::SkbOutput(_), _) => unsupported("skboutput()", e.span),
-            (Intrinsic::Kfunc { name }, _) => unsupported(&format!("calling the kernel function `{name}`"), e.span),
+            (Intrinsic::SkbOutput(event), fields) => {
+                self.emit(*event, fields, e.span)?;
+                Ok(self.b.iconst(0))
+            }
+            (Intrinsic::Kfunc { name, ty }, args) => self.kfunc(name, *ty, args, e),
+            (Intrinsic::Debugf(format), args) => self.debugf(format, args),
+            (Intrinsic::UserBase, [base, start_code]) => self.user_base(base, start_code),
             _ => internal("arguments of a builtin", e.span),
         }
     }
@@ -165,8 +170,8 @@ impl Fun<'_, '_, '_> {
                 Ok(())
             }
             (Intrinsic::FromWords, words) => self.from_words(words, e, to),
-            (Intrinsic::CommOfPid, _) => unsupported("comm() of another process", e.span),
-            (Intrinsic::Path, _) => unsupported("path()", e.span),
+            (Intrinsic::CommOfPid, [pid]) => self.comm_of(pid, to, e.span),
+            (Intrinsic::Path, [path]) => self.path(path, e, to, fill),
             (Intrinsic::JoinArguments, [argv]) => self.join_arguments(argv, &e.ty, to, e.span),
             _ => internal("arguments of a builtin", e.span),
         }

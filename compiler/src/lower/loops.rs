@@ -277,6 +277,7 @@ impl Fun<'_, '_, '_> {
                 b,
                 cx,
                 probe,
+                typed: false,
                 index,
                 context: inner,
                 locals: BTreeMap::new(),

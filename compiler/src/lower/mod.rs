@@ -16,6 +16,7 @@ mod expr;
 mod frame;
 mod function;
 mod intrinsic;
+mod kfunc;
 mod layout;
 mod loops;
 mod manifest;
@@ -57,7 +58,7 @@ pub struct Lowered {
     /// What `Symbol::Ctx` refers to, by record number.
     pub operands: Vec<Operand>,
     /// Kernel symbols, by the number in `Symbol::Ksym`.
-    pub ksyms: Vec<String>,
+    pub ksyms: Vec<Ksym>,
     /// Initial content of `.rodata`.
     pub rodata: Vec<u8>,
     /// Bytes of the data section, all zero.
@@ -69,6 +70,15 @@ pub struct Lowered {
     /// `maps` holds the maps of the object in the order that `Symbol::Map`
     /// numbers them; those that are sections are the last.
     pub manifest: Manifest,
+}
+
+/// A symbol of the kernel that the loader resolves.
+#[derive(Clone, Debug)]
+pub struct Ksym {
+    /// Its name.
+    pub name: String,
+    /// The type of a function that is called; `None`: the address is wanted.
+    pub function: Option<CTypeId>,
 }
 
 /// What a function of the module is.
@@ -136,7 +146,7 @@ struct Cx<'p> {
     rodata: rodata::Rodata,
     core: CoreTable,
     operands: Vec<Operand>,
-    ksyms: Vec<String>,
+    ksyms: Vec<Ksym>,
     spans: Vec<Span>,
     span_ids: BTreeMap<Span, u32>,
     maps: Vec<MapInfo>,

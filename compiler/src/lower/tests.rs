@@ -55,6 +55,10 @@ impl Facts for Sample<'_> {
         vec![Rc::new(Tracepoint { category: category.into(), event: event.into(), fields })]
     }
 
+    fn symbol_size(&self, _: &str, _: &str) -> Option<u64> {
+        None
+    }
+
     fn constant(&self, _: &str) -> Option<Constant> {
         None
     }

@@ -39,6 +39,7 @@ pub(super) static BUILTINS: &[Builtin] = &[
     Builtin { name: "args", build: |c, s| c.all_arguments(s) },
     Builtin { name: "cgroup", build: value!(Intrinsic::CgroupId, Type::U64) },
     Builtin { name: "comm", build: value!(Intrinsic::Comm, Type::Str { size: COMM_SIZE }) },
+    Builtin { name: "config", build: settings },
     Builtin { name: "cpid", build: |c, s| Some(c.start(StartValue::ChildPid, Type::U64, s)) },
     Builtin { name: "cpu", build: value!(Intrinsic::Cpu, Type::U32) },
     Builtin { name: "ctx", build: context },
@@ -172,6 +173,53 @@ fn argument(c: &mut Checker, name: &str, stack: bool, n: u32, span: Span) -> Typ
     Some(intrinsic(which, Type::I64, span))
 }
 
+/// What `config` shows of each setting that nobody set; the runtime's own defaults
+/// (its `settings.rs`) are the same.
+const CONFIG: &[(&str, &str)] = &[
+    ("cpp_demangle", "true"),
+    ("lazy_symbolication", "false"),
+    ("print_maps_on_exit", "true"),
+    ("use_blazesym", "false"),
+    ("show_debug_info", "true"),
+    ("log_size", "1000000"),
+    ("max_bpf_progs", "1024"),
+    ("max_cat_bytes", "10240"),
+    ("max_map_keys", "4096"),
+    ("max_probes", "1024"),
+    ("max_strlen", "1024"),
+    ("on_stack_limit", "32"),
+    ("perf_rb_pages", "1024"),
+    ("str_trunc_trailer", ".."),
+    ("unstable_import_statement", "enable"),
+    ("unstable_tseries", "enable"),
+    ("unstable_typeinfo", "enable"),
+    ("missing_probes", "error"),
+    ("stack_mode", "bpftrace"),
+    ("license", "GPL"),
+];
+
+/// `config`: the settings in force as a record. Numbers are those of the run, whose
+/// environment may change them; what code was built by is as built.
+fn settings(c: &mut Checker, span: Span) -> Typed {
+    let (mut elements, mut fields) = (Vec::new(), Vec::new());
+    for (name, default) in CONFIG {
+        let given = super::config::value(&c.program.settings, name).map(str::to_string);
+        let written = given.unwrap_or_else(|| default.to_string());
+        let e = match super::config::find(name).map(|s| s.form) {
+            Some(super::config::Form::Bool) => constant(u64::from(written == "true"), Type::Bool, span),
+            Some(super::config::Form::Number(..)) if *name == "max_strlen" => {
+                constant(c.env.limits.max_strlen.into(), Type::U64, span)
+            }
+            Some(super::config::Form::Number(..)) => c.start(StartValue::Setting((*name).to_string()), Type::U64, span),
+            _ => text(written.as_bytes(), span),
+        };
+        fields.push(((*name).to_string(), e.ty.clone()));
+        elements.push(e);
+    }
+    let evaluation = (0..elements.len() as u32).collect();
+    Some(Expr { kind: ExprKind::Tuple { elements, evaluation }, ty: Type::Record(fields), span })
+}
+
 fn current_task(c: &mut Checker, span: Span) -> Typed {
     let to = match c.types().find_struct("task_struct") {
         Some(ctype) => Type::Struct { ctype },
@@ -181,7 +229,7 @@ fn current_task(c: &mut Checker, span: Span) -> Typed {
 }
 
 /// `curtask.a.b`.
-fn task_chain(c: &mut Checker, path: &[&str], span: Span) -> Typed {
+pub(super) fn task_chain(c: &mut Checker, path: &[&str], span: Span) -> Typed {
     let mut e = current_task(c, span)?;
     for step in path {
         e = field(c, e, step, span)?;
@@ -189,7 +237,7 @@ fn task_chain(c: &mut Checker, path: &[&str], span: Span) -> Typed {
     Some(c.decay(e))
 }
 
-fn field(c: &mut Checker, e: Expr, name: &str, span: Span) -> Typed {
+pub(super) fn field(c: &mut Checker, e: Expr, name: &str, span: Span) -> Typed {
     let e = if matches!(e.ty, Type::Pointer { .. }) { c.dereference(e, span)? } else { e };
     let Type::Struct { ctype } = e.ty else { return None };
     let Some(path) = c.types().field(ctype, name) else {
@@ -265,15 +313,15 @@ fn probe_type(c: &mut Checker, span: Span) -> Typed {
     Some(text(name.as_bytes(), span))
 }
 
+/// `usermode`: was user code interrupted?
 fn user_mode(c: &mut Checker, span: Span) -> Typed {
     match c.kind() {
         ProgramKind::PerfEvent => Some(intrinsic(Intrinsic::UserMode, Type::I64, span)),
-        _ => c.error(
-            "E0287",
-            span,
-            "`usermode` does not exist in this kind of probe",
-            "only timers and perf events know",
-        ),
+        // What these interrupt is known: begin and end run on the tracer's own behalf.
+        ProgramKind::Uprobe | ProgramKind::Uretprobe | ProgramKind::RawTracepointRun => {
+            Some(constant(1, Type::I64, span))
+        }
+        _ => Some(constant(0, Type::I64, span)),
     }
 }
 

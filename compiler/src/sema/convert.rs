@@ -8,7 +8,7 @@ use super::checker::{Checker, Typed, constant, literal};
 use super::types;
 use crate::ctypes::CKind;
 use crate::diagnostic::Diagnostic;
-use crate::hir::tree::{BinaryOp, Block, Expr, ExprKind, Stmt, StmtKind};
+use crate::hir::tree::{BinaryOp, Block, Expr, ExprKind, Intrinsic, Stmt, StmtKind};
 use crate::hir::types::{Space, Type};
 use crate::span::Span;
 use crate::syntax::ast;
@@ -50,6 +50,10 @@ impl Checker<'_> {
     pub(super) fn coerce(&mut self, e: Expr, want: &Type, what: &str) -> Typed {
         if e.ty == *want {
             return Some(e);
+        }
+        if e.ty == Type::FunctionName && *want == Type::KernelSymbol {
+            let kind = ExprKind::Intrinsic { which: Intrinsic::FunctionAddress, args: Vec::new() };
+            return Some(Expr { kind, ty: want.clone(), span: e.span });
         }
         if let (Some(value), Type::Int { size, signed }) = (literal(&e), want) {
             let (low, high) = range(*size, *signed);

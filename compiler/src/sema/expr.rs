@@ -188,7 +188,7 @@ impl Checker<'_> {
     /// A key made to fit the map's type, which it may widen.
     pub(super) fn fit_key(&mut self, map: MapId, key: Expr) -> Typed {
         let ty = self.storage_type(&key);
-        if matches!(ty, Type::Aggregate(_) | Type::Timestamp { .. } | Type::Void) {
+        if matches!(ty, Type::Aggregate(_) | Type::Void) {
             let message = format!("`{}` cannot be a key", self.spell(&ty));
             return self.error("E0225", key.span, message, "");
         }

@@ -90,6 +90,8 @@ pub trait Facts {
         let _ = (file, line);
         Err(format!("{path} is not read here"))
     }
+    /// Size in bytes of a symbol of a user binary, if that can be read here.
+    fn symbol_size(&self, path: &str, symbol: &str) -> Option<u64>;
 }
 
 /// What a compilation is done with.

@@ -309,6 +309,18 @@ impl Checker<'_> {
         value: &ast::Expr,
         span: Span,
     ) -> Option<StmtKind> {
+        if let (None, ast::ExprKind::Block(block)) = (op, &value.kind)
+            && let Some(last) = &block.value
+            && calls::aggregate_name(last).is_some()
+        {
+            // `@x = { ...; count() }`: only the assignment itself can aggregate.
+            let mut block = (**block).clone();
+            let (target, value) = (target.clone(), *last.clone());
+            let kind = StatementKind::Assign { target, op: None, value };
+            block.value = None;
+            block.statements.push(ast::Statement { kind, span });
+            return Some(StmtKind::Block(self.block(&block)));
+        }
         match &target.kind {
             ast::ExprKind::Variable(name) => self.assign_variable(name, target.span, op, value, span),
             ast::ExprKind::Map(name) => {

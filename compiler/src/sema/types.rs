@@ -75,6 +75,8 @@ pub fn join(a: &Type, b: &Type) -> Option<Type> {
         (Stack { user, mode, frames }, Stack { user: u, mode: m, frames: f }) if user == u && mode == m => {
             Some(Stack { user: *user, mode: *mode, frames: *frames.max(f) })
         }
+        // `func` is the name of the attach point; its address is a symbol, too.
+        (KernelSymbol, FunctionName) | (FunctionName, KernelSymbol) => Some(KernelSymbol),
         (Aggregate(x), Aggregate(y)) => join_aggregates(x, y).map(Aggregate),
         _ => None,
     }

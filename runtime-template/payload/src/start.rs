@@ -4,6 +4,7 @@
 //!
 //! In: slots that the compiler reserved. Out: what the runtime must write there.
 
+use crate::probe::UserLocation;
 use serde::{Deserialize, Serialize};
 
 /// A place in `.rodata` that the runtime fills in.
@@ -58,10 +59,18 @@ pub enum StartValue {
     PerCpuAddress(String),
     /// Id of the cgroup v2 directory at this path.
     CgroupId(String),
-    /// Address of a symbol in a user binary (link-time address).
-    UserAddress { path: String, symbol: String },
+    /// Address of a symbol in a user binary (link-time address). The program
+    /// reads `size` bytes there: the symbol's size in the binary at build time.
+    UserAddress { path: String, symbol: String, size: u32 },
+    /// How a user binary is found in a process, one of [`user_base`]; `at` is
+    /// the probed place if it is a single one.
+    UserBase { path: String, at: Option<UserLocation> },
+    /// Link-time address of what [`StartValue::UserBase`] says is known.
+    UserReference { path: String, at: Option<UserLocation> },
     /// 1 when the kernel has this kfunc.
     KfuncExists(String),
+    /// 1 when programs of this type (`enum bpf_prog_type`) may call this kfunc.
+    KfuncAllowed { name: String, program: u32 },
     /// 1 when the running kernel has a [`Feature`].
     Feature(Feature),
     /// Value of a setting in force, as a number.
@@ -104,6 +113,16 @@ impl NameTable {
             NameTable::Signals | NameTable::Syscalls => 32,
         }
     }
+}
+
+/// Values of [`StartValue::UserBase`].
+pub mod user_base {
+    /// Addresses are what the linker made them.
+    pub const FIXED: u64 = 0;
+    /// The binary is the process's program: its code starts at `mm->start_code`.
+    pub const PROGRAM: u64 = 1;
+    /// The binary is a library: the probed place is at the instruction pointer.
+    pub const PROBE: u64 = 2;
 }
 
 /// What a kernel may or may not be able to do. The runtime probes for it; no

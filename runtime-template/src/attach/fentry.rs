@@ -25,13 +25,14 @@ pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function:
     if is_pattern(&function) || module.as_deref().is_some_and(is_pattern) {
         let matching = functions::matching(module.as_deref(), &function, context.options.traceable.as_deref())?;
         // Functions without BTF cannot have a trampoline.
-        let usable =
-            matching.iter().filter(|f| f.module != "vmlinux" || context.btf().is_ok_and(|b| b.has_function(&f.name)));
+        let usable = matching
+            .iter()
+            .filter(|f| f.module != "vmlinux" || context.btf().is_ok_and(|b| b.function_id(&f.name).is_some()));
         return Ok(usable.map(|f| found(&f.module, &f.name)).collect());
     }
     let owner = match module {
         Some(m) => m,
-        None if context.btf()?.has_function(&function) => "vmlinux".into(),
+        None if context.btf()?.function_id(&function).is_some() => "vmlinux".into(),
         // Not built in: some loaded module may have it.
         None => match functions::matching(None, &function, context.options.traceable.as_deref())?.first() {
             Some(f) => f.module.clone(),

@@ -15,7 +15,7 @@ const BPFFS: &str = "/sys/fs/bpf/";
 
 /// Checks that the kernel has the iterator.
 pub fn expand(context: &Context<'_>, written: &str, kind: &str, pin: Option<&Text>) -> Result<Vec<Found>> {
-    if !context.btf()?.has_function(&format!("bpf_iter_{kind}")) {
+    if context.btf()?.function_id(&format!("bpf_iter_{kind}")).is_none() {
         return Ok(Vec::new());
     }
     let pin = pin.map(|p| context.text(p)).transpose()?;

@@ -12,6 +12,7 @@ use crate::target::files;
 use anyhow::{Context as _, Result, bail};
 use btc_payload::binary::BinaryId;
 use btc_payload::probe::{Text, UserLocation, is_pattern, pattern_matches};
+use btc_payload::start::user_base;
 use goblin::elf::Elf;
 use goblin::elf::program_header::{PF_X, PT_LOAD, PT_NOTE, ProgramHeader};
 use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
@@ -155,14 +156,45 @@ pub fn data_offset(elf: &Elf<'_>, address: u64) -> Option<u64> {
     elf.program_headers.iter().find(covers).map(|p| address - p.p_vaddr + p.p_offset)
 }
 
-/// Link-time address of any symbol of a binary.
-pub fn symbol_address(path: &str, symbol: &str, pid: Option<u32>) -> Result<u64> {
+/// `DF_1_PIE` of elf.h: the file is a program, not a library.
+const DF_1_PIE: u64 = 0x0800_0000;
+
+/// How addresses of a binary are found in a process (`user_base`), and the
+/// link-time address of what is known there.
+pub fn base(context: &Context<'_>, path: &str, at: Option<&UserLocation>) -> Result<(u64, u64)> {
+    let pid = context.traced_pid();
+    let Some(path) = files::binaries(path, pid)?.into_iter().next() else { bail!("there is no {path}") };
+    let file = files::Mapped::open(&path)?;
+    let elf = Elf::parse(&file).with_context(|| format!("{path} is no ELF file"))?;
+    if elf.header.e_type == goblin::elf::header::ET_EXEC {
+        return Ok((user_base::FIXED, 0));
+    }
+    let marked = elf.dynamic.as_ref().is_some_and(|d| d.info.flags_1 & DF_1_PIE != 0);
+    if marked || elf.interpreter.is_some() && elf.soname.is_none() {
+        // As the kernel computes start_code (load_elf_binary, fs/binfmt_elf.c).
+        let code = elf.program_headers.iter().filter(|p| p.p_type == PT_LOAD && p.p_flags & PF_X != 0);
+        return Ok((user_base::PROGRAM, code.map(|p| p.p_vaddr).min().unwrap_or(0)));
+    }
+    let place = match at {
+        Some(UserLocation::Address(address)) => *address,
+        Some(UserLocation::Symbol { name, offset, demangled }) => {
+            let name = context.text(name)?;
+            let found = matching(&elf, &name, *demangled);
+            found.first().with_context(|| format!("{path} has no function {name}"))?.address + offset
+        }
+        _ => bail!("uaddr() in the library {path} needs a uprobe of one function: it tells where the library lies"),
+    };
+    Ok((user_base::PROBE, place))
+}
+
+/// Link-time address and size of any symbol of a binary.
+pub fn symbol_address(path: &str, symbol: &str, pid: Option<u32>) -> Result<(u64, u64)> {
     for path in files::binaries(path, pid)? {
         let file = files::Mapped::open(&path)?;
         let elf = Elf::parse(&file).with_context(|| format!("{path} is no ELF file"))?;
         for (symbols, names) in [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)] {
             if let Some(s) = symbols.iter().find(|s| s.st_shndx != 0 && names.get_at(s.st_name) == Some(symbol)) {
-                return Ok(s.st_value);
+                return Ok((s.st_value, s.st_size));
             }
         }
     }

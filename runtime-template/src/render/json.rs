@@ -85,15 +85,7 @@ impl Renderer<'_> {
             Pointer | Count => push_unsigned(out, word(bytes, 0)),
             Sum { signed } | Min { signed } | Max { signed } => push_number(out, word(bytes, 0), *signed),
             Avg { signed } => push_number(out, average(bytes, *signed), *signed),
-            Stats { signed } => {
-                out.extend_from_slice(b"{\"count\": ");
-                push_u64(out, word(bytes, 8));
-                out.extend_from_slice(b", \"average\": ");
-                push_number(out, average(bytes, *signed), *signed);
-                out.extend_from_slice(b", \"total\": ");
-                push_number(out, word(bytes, 0), *signed);
-                out.push(b'}');
-            }
+            Stats { signed } => self.stats(out, bytes, *signed, 1),
             Hist { .. } | Lhist { .. } => hist::json(out, ty, bytes, 1),
             Tseries { .. } => self.series_json(out, ty, bytes),
             Enum { table, size, signed } => {

@@ -1,6 +1,7 @@
 //! Whole maps, as `print(@x)` and the end of a run show them.
 
 use super::number::push_u64;
+use super::text::push_quotient;
 use super::{Renderer, hist, json, stack};
 use crate::maps::{Entry, average, word};
 use btc_payload::layout::{ValueType, fields_layout};
@@ -70,6 +71,7 @@ impl Renderer<'_> {
             Count => push_u64(out, word(value, 0) / d as u64),
             Sum { signed } | Min { signed } | Max { signed } => push_quotient(out, word(value, 0), d, *signed),
             Avg { signed } => push_quotient(out, average(value, *signed), d, *signed),
+            Stats { signed } => self.stats(out, value, *signed, d),
             Hist { .. } | Lhist { .. } if self.is_json() => hist::json(out, ty, value, d as u64),
             Hist { .. } | Lhist { .. } => hist::text(out, ty, value, d as u64),
             _ if self.is_json() => self.json(out, ty, value),
@@ -79,7 +81,7 @@ impl Renderer<'_> {
 
     fn map_json(&mut self, out: &mut Vec<u8>, map: &Map, entries: &[Entry], div: u32) {
         let scalar = map.key == ValueType::Unit;
-        if scalar && entries.is_empty() {
+        if entries.is_empty() {
             return;
         }
         json::open(out, json::kind(&map.value));
@@ -118,10 +120,6 @@ impl Renderer<'_> {
 /// Is a value shown on lines of its own?
 pub fn is_block(value: &ValueType) -> bool {
     matches!(value, ValueType::Hist { .. } | ValueType::Lhist { .. } | ValueType::Tseries { .. })
-}
-
-fn push_quotient(out: &mut Vec<u8>, value: u64, div: i64, signed: bool) {
-    super::text::push_int(out, if signed { value as i64 / div } else { (value / div as u64) as i64 }, signed);
 }
 
 /// Kernel addresses within a value.

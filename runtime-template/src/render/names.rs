@@ -46,10 +46,10 @@ const GFP_FLAGS: &[(u64, &str)] = &[
     (0x0000c40, "GFP_NOFS"),
     (0x0000820, "GFP_ATOMIC"),
     (0x0000c00, "GFP_NOIO"),
-    (0x0000800, "GFP_NOWAIT"),
-    (0x01, "__GFP_DMA"),
+    (0x0002800, "GFP_NOWAIT"),
+    (0x01, "GFP_DMA"),
     (0x02, "__GFP_HIGHMEM"),
-    (0x04, "__GFP_DMA32"),
+    (0x04, "GFP_DMA32"),
     (0x08, "__GFP_MOVABLE"),
     (0x10, "__GFP_RECLAIMABLE"),
     (0x20, "__GFP_HIGH"),
@@ -70,12 +70,14 @@ const GFP_FLAGS: &[(u64, &str)] = &[
     (0x200000, "__GFP_THISNODE"),
     (0x400000, "__GFP_ACCOUNT"),
     (0x800000, "__GFP_ZEROTAGS"),
+    (0x1000000, "__GFP_SKIP_ZERO"),
+    (0x2000000, "__GFP_SKIP_KASAN"),
 ];
 
 /// Names of GFP flags, joined by `|`.
 pub fn gfp_flags(mut flags: u64) -> String {
     if flags == 0 {
-        return "none".into();
+        return "0".into();
     }
     let mut names = Vec::new();
     for &(bits, name) in GFP_FLAGS {

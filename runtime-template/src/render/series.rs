@@ -49,7 +49,7 @@ fn points(bytes: &[u8], agg: SeriesAgg, signed: bool, buckets: u32) -> Vec<(u64,
 impl Renderer<'_> {
     fn series(&self, ty: &ValueType, bytes: &[u8]) -> Vec<(i64, i64)> {
         let ValueType::Tseries { interval_ns, buckets, agg, signed } = *ty else { return Vec::new() };
-        let start = |epoch: u64| self.wall_offset.wrapping_add(epoch.wrapping_mul(interval_ns) as i64);
+        let start = |epoch: u64| epoch.wrapping_mul(interval_ns) as i64;
         points(bytes, agg, signed, buckets).into_iter().map(|(epoch, v)| (start(epoch), v)).collect()
     }
 

@@ -158,16 +158,26 @@ impl Renderer<'_> {
             Count => push_u64(out, word(bytes, 0)),
             Sum { signed } | Min { signed } | Max { signed } => push_int(out, word(bytes, 0) as i64, *signed),
             Avg { signed } => push_int(out, average(bytes, *signed) as i64, *signed),
-            Stats { signed } => {
-                out.extend_from_slice(b"count ");
-                push_u64(out, word(bytes, 8));
-                out.extend_from_slice(b", average ");
-                push_int(out, average(bytes, *signed) as i64, *signed);
-                out.extend_from_slice(b", total ");
-                push_int(out, word(bytes, 0) as i64, *signed);
-            }
+            Stats { signed } => self.stats(out, bytes, *signed, 1),
             Hist { .. } | Lhist { .. } => hist::text(out, ty, bytes, 1),
             Tseries { .. } => self.series_text(out, ty, bytes),
+        }
+    }
+
+    /// Appends count, average and total; `print()` divides the average.
+    pub fn stats(&self, out: &mut Vec<u8>, bytes: &[u8], signed: bool, div: i64) {
+        let names: [&[u8]; 3] = match self.is_json() {
+            true => [b"{\"count\": ", b", \"average\": ", b", \"total\": "],
+            false => [b"count ", b", average ", b", total "],
+        };
+        out.extend_from_slice(names[0]);
+        push_u64(out, word(bytes, 8));
+        out.extend_from_slice(names[1]);
+        push_quotient(out, average(bytes, signed), div, signed);
+        out.extend_from_slice(names[2]);
+        push_int(out, word(bytes, 0) as i64, signed);
+        if self.is_json() {
+            out.push(b'}');
         }
     }
 
@@ -285,6 +295,11 @@ fn push_address(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends nanoseconds as six or nine digits, for time formats.
 pub fn push_fraction(out: &mut Vec<u8>, nanoseconds: u64, digits: usize) {
     push_padded(out, if digits == 6 { nanoseconds / 1000 } else { nanoseconds }, digits);
+}
+
+/// Appends a value divided by the `div` of print().
+pub(super) fn push_quotient(out: &mut Vec<u8>, value: u64, div: i64, signed: bool) {
+    push_int(out, if signed { value as i64 / div } else { (value / div as u64) as i64 }, signed);
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ pub struct UserSymbols {
     symbolizer: Option<Symbolizer>,
     answers: HashMap<(u32, u64), UserSymbol>,
     processes: HashMap<u32, Vec<Mapping>>,
+    /// Where the probed programs lie that are linked to fixed addresses: of processes
+    /// that ended before they were looked at.
+    fixed: Vec<Mapping>,
     /// Show C++ and Rust names as written in the source?
     demangle: bool,
     /// Resolve at all?
@@ -81,7 +84,27 @@ impl UserSymbols {
         }
         // Never looked at, or mapped since.
         self.remember(pid);
-        self.processes.get(&pid).and_then(find)
+        match self.processes.get(&pid) {
+            Some(known) if !known.is_empty() => find(known),
+            _ => find(&self.fixed),
+        }
+    }
+
+    /// Notes a probed file; only one with fixed addresses says where its code lies.
+    pub fn probed(&mut self, path: &str) {
+        use goblin::elf::{Elf, header::ET_EXEC, program_header::PF_X};
+        if self.fixed.iter().any(|m| &*m.path == path) {
+            return;
+        }
+        let Ok(file) = files::Mapped::open(path) else { return };
+        let Ok(elf) = Elf::parse(&file) else { return };
+        let code = elf.program_headers.iter().filter(|p| elf.header.e_type == ET_EXEC && p.p_flags & PF_X != 0);
+        self.fixed.extend(code.map(|p| Mapping {
+            start: p.p_vaddr,
+            end: p.p_vaddr.saturating_add(p.p_filesz),
+            offset: p.p_offset,
+            path: path.into(),
+        }));
     }
 
     fn look_up(&mut self, pid: u32, address: u64) -> UserSymbol {

@@ -162,9 +162,12 @@ impl Btf {
         self.find(KIND_STRUCT, name).is_some()
     }
 
-    /// Is there a function of this name?
-    pub fn has_function(&self, name: &str) -> bool {
-        self.find(KIND_FUNC, name).is_some()
+    /// Id of the function of this name, of this BTF's own.
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        let is =
+            |&at: &u32| self.kind(at as usize) == KIND_FUNC && self.string(self.word(at as usize)) == name.as_bytes();
+        let own = self.types.iter().position(is)?;
+        Some(self.first_id() + own as u32)
     }
 
     /// Position of a function's argument by name. `Ok(None)`: no such argument.
@@ -300,7 +303,7 @@ mod tests {
         assert_eq!(btf.argument("f", "third").unwrap(), None);
         assert!(btf.argument("g", "first").is_err());
         assert_eq!(btf.enumeration("e").unwrap(), [(-1, "A".to_string()), (2, "B".to_string())]);
-        assert!(btf.has_function("f") && !btf.has_struct("f"));
+        assert!(btf.function_id("f") == Some(3) && !btf.has_struct("f"));
     }
 
     #[test]

@@ -117,6 +117,36 @@ fn nothing() -> [[u8; 8]; 2] {
     [insn(0xb7, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)]
 }
 
+/// May programs of a type call a kernel function, given by its BTF id? The
+/// verifier says "is not allowed" before it looks at the arguments
+/// (check_kfunc_call, kernel/bpf/verifier.c); kernels without kfuncs (before
+/// 5.13) find "reserved fields" in the call. Tracing programs want a function to
+/// be attached to.
+pub fn kfunc_allowed(program: u32, id: u32, attach_to: u32) -> bool {
+    let mut log = [0u8; 4096];
+    let tracing = program == bpf::BPF_PROG_TYPE_TRACING;
+    let mut opts = bpf::bpf_prog_load_opts {
+        sz: size_of::<bpf::bpf_prog_load_opts>() as _,
+        expected_attach_type: if tracing { bpf::BPF_TRACE_FENTRY } else { 0 },
+        attach_btf_id: if tracing { attach_to } else { 0 },
+        log_level: 1,
+        log_size: log.len() as _,
+        log_buf: log.as_mut_ptr().cast(),
+        ..Default::default()
+    };
+    // call of a BPF_PSEUDO_KFUNC_CALL; r0 = 0; exit
+    let code = [insn(0x85, 0, 2, 0, id as i32), insn(0xb7, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)];
+    // SAFETY: the strings are NUL-terminated, `code` is three instructions, and the log outlives the call.
+    let fd = unsafe { bpf::bpf_prog_load(program, null(), c"GPL".as_ptr(), code.as_ptr().cast(), 3, &mut opts) };
+    if fd >= 0 {
+        // SAFETY: the kernel just returned this descriptor.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        return true;
+    }
+    let log = String::from_utf8_lossy(&log);
+    fd != -libc::EPERM && !log.contains("not allowed") && !log.contains("reserved fields")
+}
+
 fn fetch_atomics() -> bool {
     let code = [
         insn(0xb7, 1, 0, 0, 1),

@@ -1,6 +1,6 @@
 //! Functions that read memory, and those on addresses.
 
-use super::{Call, constant_integer, constant_string, integer};
+use super::{Call, constant_string, integer};
 use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::{Space, Type};
 use crate::sema::checker::{Checker, Typed, constant, literal};
@@ -183,24 +183,6 @@ pub(super) fn pton(c: &mut Checker, call: &Call) -> Typed {
     };
     let ty = Type::Array { elem: Box::new(Type::Int { size: 1, signed: false }), len: bytes.len() as u32 };
     Some(Expr { kind: ExprKind::Bytes(bytes), ty, span: call.span })
-}
-
-/// `path(pointer to struct path)`.
-pub(super) fn path(c: &mut Checker, call: &Call) -> Typed {
-    use crate::hir::tree::ProgramKind::*;
-    if !matches!(c.kind(), Fentry | Fexit | Iter) {
-        return c.error("E0435", call.span, "`path` works in fentry, fexit and iter probes only", "");
-    }
-    let size = match call.arg(1) {
-        Some(n) => match constant_integer(c, n, "the size")? {
-            v if (1..=i64::from(u16::MAX)).contains(&v) => v as u32,
-            _ => return c.error("E0435", n.span, "the size of a path is out of range", ""),
-        },
-        None => c.env.limits.max_strlen + 1,
-    };
-    let value = c.raw(call.arg(0)?)?;
-    let pointer = c.pointer_to_memory(value, "the argument of `path`")?;
-    call_of(Intrinsic::Path, vec![pointer], Type::Str { size }, call)
 }
 
 pub(super) fn socket_cookie(c: &mut Checker, call: &Call) -> Typed {

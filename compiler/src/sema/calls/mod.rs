@@ -4,6 +4,7 @@
 //! row's builder unevaluated, because some take maps, variables or types.
 
 mod aggregates;
+mod kernel;
 mod maps;
 mod memory;
 mod meta;
@@ -82,7 +83,8 @@ static FUNCTIONS: &[Function] = &[
     row("cgroup_path", "cgroup_path(id) or cgroup_path(id, filter)", 1, 2, symbols::cgroup_path),
     row("cgroupid", "cgroupid(path)", 1, 1, symbols::cgroupid),
     row("clear", "clear(@map)", 1, 1, maps::clear),
-    row("comm", "comm() or comm(pid)", 0, 1, symbols::comm),
+    row("comm", "comm() or comm(pid)", 0, 1, kernel::comm),
+    row("debugf", "debugf(format, up to three args)", 1, 4, output::debugf),
     row("delete", "delete(@map, key) or delete(@map[key])", 1, ANY, maps::delete),
     row("errorf", "errorf(format, args...)", 1, ANY, output::errorf),
     row("exit", "exit() or exit(status)", 0, 1, output::exit),
@@ -98,7 +100,8 @@ static FUNCTIONS: &[Function] = &[
     row("is_unsigned_integer", "is_unsigned_integer(value)", 1, 1, meta::is_unsigned_integer),
     row("join", "join(pointer to strings) or join(pointer to strings, separator)", 1, 2, output::join),
     row("kaddr", "kaddr(symbol)", 1, 1, symbols::kaddr),
-    row("kfunc_exist", "kfunc_exist(name)", 1, 1, symbols::kfunc_exist),
+    row("kfunc_allowed", "kfunc_allowed(name)", 1, 1, kernel::kfunc_allowed),
+    row("kfunc_exist", "kfunc_exist(name)", 1, 1, kernel::kfunc_exist),
     row("kptr", "kptr(pointer)", 1, 1, memory::kptr),
     row("kstack", "kstack(), kstack(mode), kstack(frames), kstack(mode, frames)", 0, 2, symbols::kstack),
     row("ksym", "ksym(address)", 1, 1, symbols::ksym),
@@ -109,7 +112,7 @@ static FUNCTIONS: &[Function] = &[
     row("ntop", "ntop(address) or ntop(family, address)", 1, 2, memory::ntop),
     row("offsetof", "offsetof(struct, field)", 2, 2, meta::misplaced_offsetof),
     dangerous("override", "override(value)", 1, 1, symbols::override_return),
-    row("path", "path(struct path pointer) or path(pointer, size)", 1, 2, memory::path),
+    row("path", "path(struct path pointer) or path(pointer, size)", 1, 2, kernel::path),
     row("pcomm", "pcomm() or pcomm(task)", 0, 1, symbols::pcomm),
     row("percpu_kaddr", "percpu_kaddr(symbol) or percpu_kaddr(symbol, cpu)", 1, 2, symbols::percpu_kaddr),
     row("pid", "pid(), pid(curr_ns), pid(init)", 0, 1, symbols::pid),
@@ -121,6 +124,7 @@ static FUNCTIONS: &[Function] = &[
     dangerous("signal", "signal(number or name)", 1, 1, symbols::signal),
     row("signal_name", "signal_name(number)", 1, 1, symbols::signal_name),
     dangerous("signal_thread", "signal_thread(number or name)", 1, 1, symbols::signal_thread),
+    row("skboutput", "skboutput(path, skb, length, offset)", 4, 4, kernel::skboutput),
     row("socket_cookie", "socket_cookie(socket)", 1, 1, memory::socket_cookie),
     row("static_assert", "static_assert(condition) or static_assert(condition, message)", 1, 2, meta::static_assert),
     row("str", "str(pointer) or str(pointer, length)", 1, 2, memory::str),
@@ -135,7 +139,8 @@ static FUNCTIONS: &[Function] = &[
     dangerous("system", "system(format, args...)", 1, ANY, output::system),
     row("tid", "tid(), tid(curr_ns), tid(init)", 0, 1, symbols::tid),
     row("time", "time() or time(format)", 0, 1, output::time),
-    row("uaddr", "uaddr(symbol)", 1, 1, symbols::uaddr),
+    row("uaddr", "uaddr(symbol)", 1, 1, kernel::uaddr),
+    row("unwatch", "unwatch(address)", 1, 1, output::unwatch),
     row("uptr", "uptr(pointer)", 1, 1, memory::uptr),
     row("ustack", "ustack(), ustack(mode), ustack(frames), ustack(mode, frames)", 0, 2, symbols::ustack),
     row("usym", "usym(address)", 1, 1, symbols::usym),
@@ -145,14 +150,8 @@ static FUNCTIONS: &[Function] = &[
 ];
 
 /// Functions of the language that are known but not supported, with what they are for.
-static UNSUPPORTED: &[(&str, &str)] = &[
-    ("skboutput", "writes packets to a capture file"),
-    ("unwatch", "removes a watchpoint"),
-    ("kfunc_allowed", "asks for a kernel function"),
-    ("dw_ustack", "unwinds by DWARF tables"),
-    ("debugf", "writes to the kernel's trace pipe"),
-    ("container_of", "finds the struct around a member"),
-];
+static UNSUPPORTED: &[(&str, &str)] =
+    &[("dw_ustack", "unwinds by DWARF tables"), ("container_of", "finds the struct around a member")];
 
 /// Names of all functions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -201,6 +200,9 @@ fn other(c: &mut Checker, call: &Call, at: Span) -> Typed {
     if let Some((_, what)) = UNSUPPORTED.iter().find(|(n, _)| *n == call.name) {
         let message = format!("`{}` is not supported yet", call.name);
         return c.error("E0499", call.span, message, what);
+    }
+    if let Some(function) = c.types().find_func(call.name, Some("vmlinux")) {
+        return kernel::kfunc(c, call, function.ty);
     }
     let mut d = Diagnostic::error("E0400", format!("unknown function `{}`", call.name)).at(at, "not defined");
     if let Some(close) = nearest(call.name, names()) {

@@ -9,7 +9,7 @@ use crate::sema::checker::{Checker, Typed, constant, literal};
 use crate::sema::convert::convert;
 use crate::syntax::ast;
 use btc_payload::event::{Action, JOIN_MAX};
-use btc_payload::format::{Conversion, Format, Spec};
+use btc_payload::format::{Conversion, Format, Piece, Spec};
 
 /// Most arguments of a format, against records without bound.
 const MAX_ARGUMENTS: usize = 64;
@@ -93,7 +93,7 @@ fn fit_conversion(c: &mut Checker, spec: &Spec, value: Expr, written: &ast::Expr
                     | T::Username
             )
         }
-        Pointer => matches!(value.ty, T::Int { .. } | T::Pointer { .. }),
+        Pointer => matches!(value.ty, T::Int { .. } | T::Pointer { .. } | T::Bool),
         Text => !matches!(value.ty, T::Void | T::Aggregate(_)),
         Buffer | BufferHex | BufferBare => matches!(value.ty, T::Buf { .. } | T::Str { .. }),
     };
@@ -226,6 +226,59 @@ pub(super) fn exit(c: &mut Checker, call: &Call) -> Typed {
         None => constant(0, Type::I64, call.span),
     };
     Some(c.emit(Action::Exit, vec![convert(status, Type::I64)], call.span))
+}
+
+/// `debugf(format, args...)`: the kernel formats it (bpf_trace_printk, three
+/// arguments), so only what it knows can be shown.
+pub(super) fn debugf(c: &mut Checker, call: &Call) -> Typed {
+    let first = call.arg(0)?;
+    let text = constant_text(c, first, "the format")?;
+    let format = match Format::parse(&text) {
+        Ok(f) => f,
+        Err(e) => return c.error("E0420", first.span, e.message, "in this format"),
+    };
+    let specs: Vec<Spec> = format.conversions().copied().collect();
+    if specs.len() != call.args.len() - 1 {
+        let message = format!("the format has {} conversions, but {} arguments", specs.len(), call.args.len() - 1);
+        return c.error("E0421", call.span, message, "");
+    }
+    let mut args = Vec::new();
+    for (spec, written) in specs.iter().zip(&call.args[1..]) {
+        let value = argument(c, written)?;
+        let value = fit_conversion(c, spec, value, written)?;
+        if !value.ty.is_scalar() && !matches!(value.ty, Type::Str { .. }) {
+            let message = format!("`debugf` cannot show `{}`", c.spell(&value.ty));
+            return c.error("E0422", written.span, message, "the kernel shows integers and texts");
+        }
+        args.push(value);
+    }
+    let mut kernel = Vec::new();
+    for piece in &format.pieces {
+        match piece {
+            Piece::Literal(t) => t.iter().for_each(|&b| kernel.extend(if b == b'%' { vec![b, b] } else { vec![b] })),
+            Piece::Conversion(spec) => kernel.extend_from_slice(match spec.conversion {
+                Conversion::Signed => b"%lld",
+                Conversion::Unsigned => b"%llu",
+                Conversion::Hex | Conversion::HexUpper => b"%llx",
+                Conversion::Pointer => b"0x%llx",
+                Conversion::Text => b"%s",
+                _ => return c.error("E0422", first.span, "`debugf` knows %d %u %x %p %s only", "in this format"),
+            }),
+        }
+    }
+    kernel.push(0);
+    let kind = ExprKind::Intrinsic { which: Intrinsic::Debugf(kernel), args };
+    Some(Expr { kind, ty: Type::Void, span: call.span })
+}
+
+/// `unwatch(address)`: stops the watchpoints on an address.
+pub(super) fn unwatch(c: &mut Checker, call: &Call) -> Typed {
+    let value = c.value(call.arg(0)?)?;
+    let address = match value.ty {
+        Type::Pointer { .. } => value,
+        _ => c.integer(value, false, "the address")?,
+    };
+    Some(c.emit(Action::Unwatch, vec![convert(address, Type::U64)], call.span))
 }
 
 /// `join(argv)`, `join(argv, separator)`.

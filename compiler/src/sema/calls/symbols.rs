@@ -2,7 +2,7 @@
 
 use super::{Call, constant_string, integer};
 use crate::hir::tree::{Clock, Expr, ExprKind, Intrinsic, PidNamespace, ProgramKind};
-use crate::hir::types::{Space, Type};
+use crate::hir::types::Type;
 use crate::sema::builtins::{self, DEFAULT_FRAMES, intrinsic};
 use crate::sema::checker::{Checker, Typed, literal};
 use crate::sema::convert::convert;
@@ -79,12 +79,6 @@ pub(super) fn kaddr(c: &mut Checker, call: &Call) -> Typed {
     Some(c.start(StartValue::KernelAddress(name), Type::U64, call.span))
 }
 
-/// `kfunc_exist(name)`: about the kernel that the tracer runs on.
-pub(super) fn kfunc_exist(c: &mut Checker, call: &Call) -> Typed {
-    let name = constant_string(c, call.arg(0)?, "the name")?;
-    Some(c.start(StartValue::KfuncExists(name), Type::Bool, call.span))
-}
-
 /// `percpu_kaddr(symbol, cpu)`.
 pub(super) fn percpu_kaddr(c: &mut Checker, call: &Call) -> Typed {
     let name = constant_string(c, call.arg(0)?, "the symbol")?;
@@ -95,23 +89,6 @@ pub(super) fn percpu_kaddr(c: &mut Checker, call: &Call) -> Typed {
     };
     let kind = ExprKind::Intrinsic { which: Intrinsic::PerCpuPointer, args: vec![base, cpu] };
     Some(Expr { kind, ty: Type::U64, span: call.span })
-}
-
-/// `uaddr(symbol)`: of the probed binary, or `binary:symbol`.
-pub(super) fn uaddr(c: &mut Checker, call: &Call) -> Typed {
-    use btc_payload::probe::AttachPoint::{Uprobe, Usdt};
-    let text = constant_string(c, call.arg(0)?, "the symbol")?;
-    let path = match &c.probe.as_ref()?.attach {
-        Uprobe { path, .. } | Usdt { path, .. } => path.as_literal().map(str::to_string),
-        _ => None,
-    };
-    let Some(path) = path else {
-        return c.error("E0460", call.span, "`uaddr` works in uprobes and usdt probes only", "no binary is known here");
-    };
-    let value = StartValue::UserAddress { path, symbol: text };
-    let number = c.start(value, Type::U64, call.span);
-    let to = Box::new(Type::U64);
-    Some(convert(number, Type::Pointer { to, space: Space::User }))
 }
 
 pub(super) fn cgroupid(c: &mut Checker, call: &Call) -> Typed {
@@ -185,14 +162,6 @@ pub(super) fn pid(c: &mut Checker, call: &Call) -> Typed {
 pub(super) fn tid(c: &mut Checker, call: &Call) -> Typed {
     let ns = namespace(c, call)?;
     Some(intrinsic(Intrinsic::Tid(ns), Type::U32, call.span))
-}
-
-/// `comm(pid)`.
-pub(super) fn comm(c: &mut Checker, call: &Call) -> Typed {
-    let Some(pid) = call.arg(0) else { return builtins::identifier(c, "comm", call.span) };
-    let pid = integer(c, pid, true, "the process id")?;
-    let kind = ExprKind::Intrinsic { which: Intrinsic::CommOfPid, args: vec![pid] };
-    Some(Expr { kind, ty: Type::Str { size: 16 }, span: call.span })
 }
 
 pub(super) fn ppid(c: &mut Checker, call: &Call) -> Typed {
