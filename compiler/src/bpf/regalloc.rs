@@ -40,8 +40,7 @@ fn machine_env() -> MachineEnv {
     }
 }
 
-/// A set of virtual registers.
-#[derive(Clone, PartialEq, Eq)]
+/// A set of many virtual registers.
 struct RegSet(Vec<u64>);
 
 impl RegSet {
@@ -53,35 +52,58 @@ impl RegSet {
         self.0[reg.vreg() / 64] |= 1 << (reg.vreg() % 64);
     }
 
-    fn remove(&mut self, reg: VReg) {
-        self.0[reg.vreg() / 64] &= !(1 << (reg.vreg() % 64));
-    }
-
     fn contains(&self, reg: VReg) -> bool {
         self.0[reg.vreg() / 64] & (1 << (reg.vreg() % 64)) != 0
     }
+}
+
+/// The virtual registers that are live somewhere, in order. There is one such
+/// set for every block, so its size must not grow with the function.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Live(Vec<VReg>);
+
+impl Live {
+    fn insert(&mut self, reg: VReg) {
+        if let Err(at) = self.0.binary_search(&reg) {
+            self.0.insert(at, reg);
+        }
+    }
+
+    fn remove(&mut self, reg: VReg) {
+        if let Ok(at) = self.0.binary_search(&reg) {
+            self.0.remove(at);
+        }
+    }
+
+    fn contains(&self, reg: VReg) -> bool {
+        self.0.binary_search(&reg).is_ok()
+    }
 
     /// Adds all of `other`.
-    fn unite(&mut self, other: &RegSet) {
-        for (mine, others) in self.0.iter_mut().zip(&other.0) {
-            *mine |= others;
+    fn unite(&mut self, other: &Live) {
+        if self.0.is_empty() {
+            self.0.clone_from(&other.0);
+        } else {
+            self.0.extend_from_slice(&other.0);
+            // Two runs that are in order already: the sort merges them.
+            self.0.sort();
+            self.0.dedup();
         }
     }
 }
 
 /// What is live at the end of each block, arguments of its jump included.
-fn live_out(draft: &Draft) -> Vec<RegSet> {
-    let empty = RegSet::new(draft.vregs);
-    let mut live_in = vec![empty.clone(); draft.blocks.len()];
-    let mut live_out = vec![empty; draft.blocks.len()];
+fn live_out(draft: &Draft) -> Vec<Live> {
+    let mut live_in = vec![Live::default(); draft.blocks.len()];
+    let mut live_out = live_in.clone();
     let mut changed = true;
     while changed {
         changed = false;
         for (index, block) in draft.blocks.iter().enumerate().rev() {
-            let mut live = block_end(block, &live_in, live_out[index].clone());
-            live_out[index] = live.clone();
+            let mut live = block_end(block, &live_in);
+            live_out[index].clone_from(&live);
             for inst in block.insts.iter().rev() {
-                step_back(&mut live, inst);
+                step_back(&mut live, &inst.operands);
             }
             for &param in &block.params {
                 live.remove(param);
@@ -95,7 +117,8 @@ fn live_out(draft: &Draft) -> Vec<RegSet> {
     live_out
 }
 
-fn block_end(block: &VBlock, live_in: &[RegSet], mut live: RegSet) -> RegSet {
+fn block_end(block: &VBlock, live_in: &[Live]) -> Live {
+    let mut live = Live::default();
     for succ in &block.succs {
         live.unite(&live_in[succ.index()]);
     }
@@ -105,12 +128,12 @@ fn block_end(block: &VBlock, live_in: &[RegSet], mut live: RegSet) -> RegSet {
     live
 }
 
-/// From what is live after `inst` to what is live before it.
-fn step_back(live: &mut RegSet, inst: &VInst) {
-    for operand in inst.operands.iter().filter(|operand| is_def(operand)) {
+/// From what is live after an instruction to what is live before it.
+fn step_back(live: &mut Live, operands: &[Operand]) {
+    for operand in operands.iter().filter(|operand| is_def(operand)) {
         live.remove(operand.vreg());
     }
-    for operand in inst.operands.iter().filter(|operand| !is_def(operand)) {
+    for operand in operands.iter().filter(|operand| !is_def(operand)) {
         live.insert(operand.vreg());
     }
 }
@@ -120,19 +143,16 @@ fn is_def(operand: &Operand) -> bool {
 }
 
 /// Everything that lives across some call.
-fn live_over_calls(draft: &Draft, live_out: &[RegSet]) -> RegSet {
+fn live_over_calls(draft: &Draft, live_out: &[Live]) -> RegSet {
     let mut over = RegSet::new(draft.vregs);
     for (block, live_out) in draft.blocks.iter().zip(live_out) {
         let mut live = live_out.clone();
         for inst in block.insts.iter().rev() {
             if matches!(inst.op, Op::Call(_)) {
-                let mut across = live.clone();
-                for operand in inst.operands.iter().filter(|operand| is_def(operand)) {
-                    across.remove(operand.vreg());
-                }
-                over.unite(&across);
+                let defined = |reg: &VReg| inst.operands.iter().any(|o| is_def(o) && o.vreg() == *reg);
+                live.0.iter().filter(|reg| !defined(reg)).for_each(|&reg| over.insert(reg));
             }
-            step_back(&mut live, inst);
+            step_back(&mut live, &inst.operands);
         }
     }
     over
@@ -144,7 +164,7 @@ fn live_over_calls(draft: &Draft, live_out: &[RegSet]) -> RegSet {
 struct Webs(Vec<usize>);
 
 impl Webs {
-    fn new(draft: &Draft, live_out: &[RegSet]) -> Webs {
+    fn new(draft: &Draft, live_out: &[Live]) -> Webs {
         let mut webs = Webs((0..draft.vregs).collect());
         for (block, live_out) in draft.blocks.iter().zip(live_out) {
             for (succ, args) in block.succs.iter().zip(&block.args) {
@@ -159,15 +179,20 @@ impl Webs {
                 {
                     webs.unite(def, reused);
                 }
-                step_back(&mut live, inst);
+                step_back(&mut live, &inst.operands);
             }
+        }
+        // Every value's root, as no value leads to a greater one.
+        for at in 0..webs.0.len() {
+            webs.0[at] = webs.0[webs.0[at]];
         }
         webs
     }
 
-    fn root(&self, reg: VReg) -> usize {
+    fn root(&mut self, reg: VReg) -> usize {
         let mut at = reg.vreg();
         while self.0[at] != at {
+            self.0[at] = self.0[self.0[at]];
             at = self.0[at];
         }
         at
@@ -182,9 +207,10 @@ impl Webs {
     fn close(&self, set: &RegSet) -> RegSet {
         let regs = || (0..self.0.len()).map(vreg);
         let mut roots = RegSet(vec![0; set.0.len()]);
-        regs().filter(|&reg| set.contains(reg)).for_each(|reg| roots.insert(vreg(self.root(reg))));
+        let root = |reg: VReg| vreg(self.0[reg.vreg()]);
+        regs().filter(|&reg| set.contains(reg)).for_each(|reg| roots.insert(root(reg)));
         let mut closed = RegSet(vec![0; set.0.len()]);
-        regs().filter(|&reg| roots.contains(vreg(self.root(reg)))).for_each(|reg| closed.insert(reg));
+        regs().filter(|&reg| roots.contains(root(reg))).for_each(|reg| closed.insert(reg));
         closed
     }
 }
@@ -214,17 +240,17 @@ fn insert_copies(draft: &mut Draft) {
 /// register; puts what `rewrite` returns before and after it.
 fn for_each_inst(
     draft: &mut Draft,
-    live_out: &[RegSet],
-    mut rewrite: impl FnMut(&mut VInst, &RegSet, &mut usize) -> (Vec<VInst>, Vec<VInst>),
+    live_out: &[Live],
+    mut rewrite: impl FnMut(&mut VInst, &Live, &mut usize) -> (Vec<VInst>, Vec<VInst>),
 ) {
     let mut next = draft.vregs;
     for (block, live_out) in draft.blocks.iter_mut().zip(live_out) {
         let mut live = live_out.clone();
         let mut reversed = Vec::with_capacity(block.insts.len());
         for mut inst in std::mem::take(&mut block.insts).into_iter().rev() {
-            let after = live.clone();
-            step_back(&mut live, &inst);
-            let (before, later) = rewrite(&mut inst, &after, &mut next);
+            let operands = inst.operands.clone();
+            let (before, later) = rewrite(&mut inst, &live, &mut next);
+            step_back(&mut live, &operands);
             reversed.extend(later);
             reversed.push(inst);
             reversed.extend(before);
@@ -237,7 +263,7 @@ fn for_each_inst(
 
 /// Replaces the fixed operands of `inst` where the value lives on elsewhere;
 /// gives the copies that go before and after the instruction.
-fn copies(inst: &mut VInst, live_after: &RegSet, over_calls: &RegSet, next: &mut usize) -> (Vec<VInst>, Vec<VInst>) {
+fn copies(inst: &mut VInst, live_after: &Live, over_calls: &RegSet, next: &mut usize) -> (Vec<VInst>, Vec<VInst>) {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     let mut fixed = HashSet::new();
     let srcloc = inst.srcloc;
@@ -267,7 +293,7 @@ fn copies(inst: &mut VInst, live_after: &RegSet, over_calls: &RegSet, next: &mut
 
 /// `a = a op b` needs a move first if `a` lives on. Sums are left alone: they
 /// may be a pointer and an index, and the verifier prefers the pointer first.
-fn overwrite_dying_operand(inst: &mut VInst, live_after: &RegSet) {
+fn overwrite_dying_operand(inst: &mut VInst, live_after: &Live) {
     let Op::Alu { op: AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor, rhs: Src::Reg, .. } = inst.op else {
         return;
     };

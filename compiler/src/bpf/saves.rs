@@ -92,10 +92,9 @@ fn walk(
 }
 
 fn execute(code: &VCode, output: &Output, inst: Inst, set: &mut PRegSet) {
-    for reg in (0..10).map(preg) {
-        if code.inst_clobbers(inst).contains(reg) {
-            set.remove(reg);
-        }
+    let clobbers = code.inst_clobbers(inst);
+    for reg in (0..10).map(preg).filter(|&reg| clobbers.contains(reg)) {
+        set.remove(reg);
     }
     let operands = code.inst_operands(inst).iter().zip(output.inst_allocs(inst));
     for (_, alloc) in operands.filter(|(operand, _)| operand.kind() == OperandKind::Def) {

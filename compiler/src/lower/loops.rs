@@ -8,7 +8,7 @@
 
 use btc_payload::manifest::MapId;
 use btc_payload::start::Feature;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::Own;
 use super::function::{Exit, Fun, Home};
@@ -289,6 +289,7 @@ impl Fun<'_, '_, '_> {
             };
             f.locate(span);
             f.enter_scope(outer, captured, capture)?;
+            f.forget_values(outer, body, captured, capture);
             enter(&mut f, capture)?;
             f.block(body)?;
             f.b.ret_const(0);
@@ -329,6 +330,35 @@ impl Fun<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the verifier forget what it knows of the numbers that a callback changes.
+    ///
+    /// Since Linux 6.8 it walks a callback round by round until nothing new comes
+    /// up (`check_helper_call` and `prepare_func_exit` in `kernel/bpf/verifier.c`).
+    /// The values of `$n++` are new in every round, and once a branch behind the
+    /// loop depends on `$n` it counts up to its limit of instructions. The sign of
+    /// the process id is zero, which only we know.
+    fn forget_values(&mut self, outer: &BTreeMap<LocalId, Home>, body: &Block, captured: &Captured, capture: Capture) {
+        let assigned = assigned_in_block(body);
+        let changed = |id: &LocalId| {
+            let local = self.probe.locals.get(id.0 as usize)?;
+            let register = matches!(outer.get(id), Some(Home::Register(_)));
+            (register && local.ty.is_integral() && assigned.contains(id)).then(|| local.ty.clone())
+        };
+        let list: Vec<_> = captured.variables.iter().filter_map(|(id, at)| Some((changed(id)?, *at))).collect();
+        if list.is_empty() {
+            return;
+        }
+        let id = self.b.call_helper(Helper::GetCurrentPidTgid, &[]);
+        let top = self.b.iconst(63);
+        let sign = self.b.sshr(id, top);
+        for (ty, at) in list {
+            let place = capture.place.at(at);
+            let value = self.load_scalar(place, &ty);
+            let same = self.b.xor(value, sign);
+            self.store_scalar(place, &ty, same);
+        }
     }
 
     /// Takes the variables back and does what the callback could not: leave.
@@ -396,6 +426,26 @@ fn uses_in_block(block: &Block) -> BTreeMap<LocalId, u32> {
     let mut uses = BTreeMap::new();
     walk_block(block, &mut |node| count(node, &mut uses));
     uses
+}
+
+/// Variables that a block changes.
+fn assigned_in_block(block: &Block) -> BTreeSet<LocalId> {
+    let mut assigned = BTreeSet::new();
+    walk_block(block, &mut |node| {
+        let id = match node {
+            Node::Expr(Expr {
+                kind: ExprKind::Increment { place: Place::Local(id), .. } | ExprKind::MapFind { into: id, .. },
+                ..
+            }) => *id,
+            Node::Stmt(s) => match &s.kind {
+                StmtKind::Assign { local: id, .. } | StmtKind::Zero(id) => *id,
+                _ => return,
+            },
+            Node::Expr(_) => return,
+        };
+        assigned.insert(id);
+    });
+    assigned
 }
 
 fn count(node: Node<'_>, uses: &mut BTreeMap<LocalId, u32>) {

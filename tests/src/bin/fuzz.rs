@@ -12,6 +12,9 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Checks spent on making a failing program small.
+const MOST_CHECKS: u32 = 400;
+
 struct Options {
     seed: u64,
     count: u64,
@@ -134,7 +137,11 @@ fn one(o: &Options, checker: &Checker, seed: u64, kinds: &Mutex<BTreeMap<String,
 }
 
 fn report(checker: &Checker, seed: u64, script: &Script, found: &Failure) {
-    let small = shrink::shrink(script, &mut |s| checker.check(s).is_err_and(|f| f.kind == found.kind));
+    let mut left = MOST_CHECKS;
+    let small = shrink::shrink(script, &mut |s| {
+        left = left.saturating_sub(1);
+        left > 0 && checker.check(s).is_err_and(|f| f.kind == found.kind)
+    });
     let text = checker.check(&small).err().map_or_else(|| "only sometimes".to_owned(), |f| f.text);
     println!("=== seed {seed}: {}\n{}--- {text}\n", found.kind, small.text());
 }

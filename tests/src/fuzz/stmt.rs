@@ -36,7 +36,8 @@ impl Generator {
 
     /// Gives every map a first value: a map that is only read is refused.
     pub fn first_values(&mut self) -> Vec<Node> {
-        let maps = self.maps.clone();
+        // Out of sight, so that no value reads a map that has none yet.
+        let maps = std::mem::take(&mut self.maps);
         let mut line = |map: &Map| {
             let place = self.element(map);
             let value = match &map.value {
@@ -45,7 +46,9 @@ impl Generator {
             };
             Node::Line(format!("{place} = {value};"))
         };
-        maps.iter().map(&mut line).collect()
+        let lines = maps.iter().map(&mut line).collect();
+        self.maps = maps;
+        lines
     }
 
     fn structure(&mut self) {
