@@ -2,10 +2,10 @@
 //!
 //! Blocks that only jump are bypassed, conditions are inverted so that the next
 //! block is fallen into, jumps to a lone `exit` become that `exit`. Jump
-//! distances are 16 bits; `gotol` came only with kernel 6.6, so a function in
-//! which one does not suffice is refused.
+//! distances are 16 bits, and `gotol` came only with kernel 6.6: in functions for
+//! which they do not suffice, jumps go from island to island.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cranelift_codegen::ir::StackSlot;
 use regalloc2::{Allocation, Edit, Inst, InstOrEdit, Output};
@@ -330,39 +330,196 @@ fn size(width: Width) -> u8 {
 fn layout(mut bodies: Vec<Body>, stack: u32) -> Result<Code, Error> {
     thread_jumps(&mut bodies);
     let order = reachable(&bodies);
-    let mut code = Code { stack, ..Code::default() };
-    let mut start = vec![0; bodies.len()];
-    // Position of each jump with the block it goes to.
-    let mut jumps: Vec<(usize, usize)> = Vec::new();
-    let mut srcloc = u32::MAX;
-    for (at, &block) in order.iter().enumerate() {
-        let next = order.get(at + 1).copied();
+    if let Some(code) = Layout::new(&bodies, &order, stack, Islands::None).finish() {
+        return Ok(code);
+    }
+    // Some jump is too far: the kernel knows longer ones since 6.6 only (`gotol`).
+    let mut layout = Layout::new(&bodies, &order, stack, Islands::All);
+    // The kernel refuses code that nothing reaches, so entries without use go.
+    for _ in 0..ISLAND_ROUNDS {
+        match layout.used_entries() {
+            Some(used) if used.iter().map(BTreeSet::len).sum::<usize>() < layout.islands.len() => {
+                layout = Layout::new(&bodies, &order, stack, Islands::These(used));
+            }
+            _ => break,
+        }
+    }
+    let insns = layout.code.insns.len();
+    layout.finish().ok_or(Error::TooLarge { function: String::new(), insns })
+}
+
+/// Instructions between islands; with an island's own they stay within a jump's reach.
+const ISLAND_DISTANCE: usize = 16_000;
+
+/// Most attempts to leave out what islands do not need; the second finds nothing as a rule.
+const ISLAND_ROUNDS: usize = 8;
+
+/// Which islands a layout has.
+enum Islands {
+    None,
+    /// With an entry for every target that may be jumped to across them.
+    All,
+    /// With entries for these targets, island by island.
+    These(Vec<BTreeSet<usize>>),
+}
+
+/// Code being laid out. Far jumps go by way of islands: groups of jumps that are
+/// passed over, one for every target that is jumped to across them.
+struct Layout<'a> {
+    bodies: &'a [Body],
+    order: &'a [usize],
+    code: Code,
+    /// Where blocks start, once they are placed.
+    start: Vec<Option<usize>>,
+    /// Position of each jump with the block it goes to.
+    jumps: Vec<(usize, usize)>,
+    /// Those of them that stand in islands, with the island's number.
+    islands: Vec<(usize, usize, usize)>,
+    wanted: Islands,
+    /// How many places for islands there were, and where the last one ended.
+    places: usize,
+    last_island: usize,
+    srcloc: u32,
+}
+
+impl<'a> Layout<'a> {
+    fn new(bodies: &'a [Body], order: &'a [usize], stack: u32, wanted: Islands) -> Self {
+        let mut layout = Layout {
+            bodies,
+            order,
+            code: Code { stack, ..Code::default() },
+            start: vec![None; bodies.len()],
+            jumps: Vec::new(),
+            islands: Vec::new(),
+            wanted,
+            places: 0,
+            last_island: 0,
+            srcloc: u32::MAX,
+        };
+        for at in 0..order.len() {
+            layout.block(at);
+        }
+        layout
+    }
+
+    /// The block that is `at` in the order.
+    fn block(&mut self, at: usize) {
+        let (bodies, block) = (self.bodies, self.order[at]);
         let body = &bodies[block];
-        let base = code.insns.len();
-        start[block] = base;
-        code.insns.extend_from_slice(&body.insns);
-        code.relocs.extend(body.relocs.iter().map(|&reloc| Reloc { insn: base + reloc.insn, ..reloc }));
-        for line in &body.lines {
-            push_line(&mut code.lines, &mut srcloc, base + line.insn, line.srcloc);
+        // A line begins with an operation, so islands may stand there.
+        let mut cuts: Vec<usize> = body.lines.iter().map(|line| line.insn).filter(|&i| i > 0).collect();
+        cuts.push(body.insns.len());
+        let mut from = 0;
+        for to in cuts {
+            self.island(at);
+            let base = self.code.insns.len();
+            self.start[block].get_or_insert(base);
+            let moved = |insn: usize| base + insn - from;
+            self.code.insns.extend_from_slice(&body.insns[from..to]);
+            let within = |insn: usize| (from..to).contains(&insn) || (insn == to && to == body.insns.len());
+            let relocs = body.relocs.iter().filter(|r| within(r.insn));
+            self.code.relocs.extend(relocs.map(|&r| Reloc { insn: moved(r.insn), ..r }));
+            for line in body.lines.iter().filter(|l| within(l.insn)) {
+                push_line(&mut self.code.lines, &mut self.srcloc, moved(line.insn), line.srcloc);
+            }
+            from = to;
         }
-        let end = code.insns.len();
-        emit_end(body, next, &bodies, &mut code.insns, &mut jumps);
-        if code.insns.len() > end {
-            push_line(&mut code.lines, &mut srcloc, end, body.end_srcloc);
+        let end = self.code.insns.len();
+        let next = self.order.get(at + 1).copied();
+        emit_end(body, next, bodies, &mut self.code.insns, &mut self.jumps);
+        if self.code.insns.len() > end {
+            push_line(&mut self.code.lines, &mut self.srcloc, end, body.end_srcloc);
         }
     }
-    // A line whose block came out empty must not stand behind the end.
-    code.lines.retain(|line| line.insn < code.insns.len());
-    // The kernel wants a line for the first instruction.
-    if let Some(first) = code.lines.first_mut() {
-        first.insn = 0;
+
+    /// An island, if it is time for one: before or within the block `at`.
+    fn island(&mut self, at: usize) {
+        let here = self.code.insns.len();
+        if matches!(self.wanted, Islands::None) || here - self.last_island < ISLAND_DISTANCE {
+            return;
+        }
+        let number = self.places;
+        self.places += 1;
+        self.last_island = here;
+        let mut targets = self.crossing(at);
+        if let Islands::These(wanted) = &self.wanted {
+            let empty = BTreeSet::new();
+            targets.retain(|t| wanted.get(number).unwrap_or(&empty).contains(t));
+        }
+        if targets.is_empty() {
+            return;
+        }
+        // What runs on passes over it.
+        if !self.code.insns.last().is_some_and(|last| matches!(last.opcode, EXIT | JA)) {
+            let off = targets.len().min(i16::MAX as usize) as i16;
+            self.code.insns.push(Insn { opcode: JA, off, ..Insn::default() });
+        }
+        for target in targets {
+            let entry = self.code.insns.len();
+            self.jumps.push((entry, target));
+            self.islands.push((entry, target, number));
+            self.code.insns.push(Insn { opcode: JA, ..Insn::default() });
+        }
+        self.last_island = self.code.insns.len();
     }
-    for (insn, target) in jumps {
-        let distance = start[target] as i64 - insn as i64 - 1;
-        code.insns[insn].off = i16::try_from(distance)
-            .map_err(|_| Error::TooLarge { function: String::new(), insns: code.insns.len() })?;
+
+    /// The blocks that jumps go to across this point, before or within the block `at`.
+    fn crossing(&self, at: usize) -> BTreeSet<usize> {
+        let forward = self.jumps.iter().map(|&(_, target)| target).filter(|&t| self.start[t].is_none());
+        let later = self.order[at..].iter().flat_map(|&block| match self.bodies[block].end {
+            End::Exit => [None, None],
+            End::Jump(target) => [Some(target), None],
+            End::Branch(_, yes, no) => [Some(yes), Some(no)],
+        });
+        let back = later.flatten().filter(|&t| self.start[t].is_some());
+        forward.chain(back).collect()
     }
-    Ok(code)
+
+    /// Where a jump goes: to its target, or to an island's entry for it on the way,
+    /// as near to the target as the jump reaches. Gives the distance and the entry.
+    fn hop(&self, insn: usize, target: usize) -> Option<(i16, Option<usize>)> {
+        let end = self.start[target]?;
+        let reach = |to: usize| i16::try_from(to as i64 - insn as i64 - 1).ok();
+        if let Some(off) = reach(end) {
+            return Some((off, None));
+        }
+        let on_the_way = |at: usize| (insn.min(end) + 1..insn.max(end)).contains(&at);
+        let entries = self.islands.iter().enumerate().filter(|(_, e)| e.1 == target && on_the_way(e.0));
+        let reached = entries.filter_map(|(i, e)| Some((e.0.abs_diff(end), reach(e.0)?, i)));
+        reached.min().map(|(_, off, i)| (off, Some(i)))
+    }
+
+    /// The targets of the entries that are jumped to, island by island.
+    fn used_entries(&self) -> Option<Vec<BTreeSet<usize>>> {
+        let mut used = vec![BTreeSet::new(); self.places];
+        let entries: BTreeSet<usize> = self.islands.iter().map(|e| e.0).collect();
+        let mut work: Vec<(usize, usize)> =
+            self.jumps.iter().copied().filter(|(insn, _)| !entries.contains(insn)).collect();
+        while let Some((insn, target)) = work.pop() {
+            if let (_, Some(i)) = self.hop(insn, target)? {
+                let (entry, target, number) = self.islands[i];
+                if used[number].insert(target) {
+                    work.push((entry, target));
+                }
+            }
+        }
+        Some(used)
+    }
+
+    /// Fills in the jumps; `None` where one is too far.
+    fn finish(mut self) -> Option<Code> {
+        // A line whose block came out empty must not stand behind the end.
+        let len = self.code.insns.len();
+        self.code.lines.retain(|line| line.insn < len);
+        // The kernel wants a line for the first instruction.
+        if let Some(first) = self.code.lines.first_mut() {
+            first.insn = 0;
+        }
+        for &(insn, target) in &self.jumps {
+            self.code.insns[insn].off = self.hop(insn, target)?.0;
+        }
+        Some(self.code)
+    }
 }
 
 /// Records that `srcloc` starts at `insn`, unless it holds already.
@@ -460,5 +617,61 @@ fn emit_goto(
     } else {
         jumps.push((insns.len(), target));
         insns.push(Insn { opcode: JA, ..Insn::default() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block of `len` instructions; lines allow islands within.
+    fn body(len: usize, end: End) -> Body {
+        let insns = vec![Insn::alu_imm(AluOp::Mov, true, 0, 1); len];
+        let lines = (0..len).step_by(100).map(|insn| Line { insn, srcloc: insn as u32 }).collect();
+        Body { insns, relocs: Vec::new(), lines, end, end_srcloc: u32::MAX }
+    }
+
+    /// Everything that can be reached, and nothing else, is in the code; how often
+    /// each block's first instruction is come to from a jump or from above.
+    fn check(code: &Code) {
+        let mut seen = vec![false; code.insns.len()];
+        let mut work = vec![0usize];
+        while let Some(at) = work.pop() {
+            if std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            let insn = code.insns[at];
+            let target = (at as i64 + 1 + i64::from(insn.off)) as usize;
+            match insn.opcode {
+                EXIT => {}
+                JA => work.push(target),
+                op if op & 7 == 5 => work.extend([at + 1, target]),
+                _ => work.push(at + 1),
+            }
+        }
+        assert!(seen.iter().all(|&s| s), "the kernel refuses unreachable code");
+    }
+
+    #[test]
+    fn far_jumps_go_by_islands() {
+        let jump = Jump { op: JmpOp::Eq, wide: true, left: 0, right: Right::Imm(7) };
+        let bodies = vec![
+            body(10, End::Branch(jump, 3, 1)),
+            body(50_000, End::Branch(jump, 0, 2)),
+            body(30_000, End::Branch(jump, 1, 3)),
+            body(3, End::Exit),
+        ];
+        let code = layout(bodies, 0).expect("islands make it fit");
+        check(&code);
+        assert!(code.insns.len() > 80_014 && code.insns.len() < 80_060, "{}", code.insns.len());
+    }
+
+    #[test]
+    fn near_jumps_need_no_islands() {
+        let jump = Jump { op: JmpOp::Eq, wide: true, left: 0, right: Right::Imm(7) };
+        let bodies = vec![body(1, End::Branch(jump, 2, 1)), body(32_000, End::Jump(2)), body(1, End::Exit)];
+        let code = layout(bodies, 0).expect("near enough");
+        assert_eq!(code.insns.len(), 32_004);
+        check(&code);
     }
 }

@@ -143,6 +143,7 @@ pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
     legalize::legalize(&mut ir, &module.symbols).map_err(|m| internal("legalisation", m))?;
     canon::merge_clones(&mut ir);
     sink::sink_steps(&mut ir);
+    sink::sink_single_uses(&mut ir);
     let draft = isel::select(&ir, &module.symbols).map_err(|m| internal("selection", m))?;
     let (code, output) = regalloc::allocate(draft).map_err(|m| internal("register allocation", m))?;
     let used = |slot: StackSlot| code.uses_slot(slot);

@@ -1,12 +1,14 @@
-//! Moves the steps of loop counters to the end of their block.
+//! Moves instructions down, nearer to what uses them: the steps of loop counters
+//! to the end of their block, and in long blocks what has one use, to that use.
 //!
 //! The optimiser computes what a jump passes on in the order of the target's
 //! parameters. If the counter is stepped before its last use, its old and new
-//! value live at the same time and need two registers and two moves per round.
+//! value live at the same time and need two registers and two moves per round. Of a long sum it
+//! computes all parts before it adds the first two, which no stack has room for.
 
 use std::collections::HashMap;
 
-use cranelift_codegen::ir::{self, Inst, InstructionData, Value};
+use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Value};
 
 use super::value::constant_of;
 
@@ -26,6 +28,53 @@ pub(super) fn sink_steps(func: &mut ir::Function) {
             }
         }
     }
+}
+
+/// Blocks of fewer instructions keep the optimiser's order: registers suffice.
+const LONG_BLOCK: usize = 128;
+
+/// In long blocks, moves pure instructions to their only use, where that makes no
+/// other value live longer than theirs did. Works upwards, so that what an
+/// instruction needs follows it.
+pub(super) fn sink_single_uses(func: &mut ir::Function) {
+    let blocks: Vec<ir::Block> = func.layout.blocks().collect();
+    if blocks.iter().all(|&block| func.layout.block_insts(block).nth(LONG_BLOCK).is_none()) {
+        return;
+    }
+    let users = users(func);
+    for block in blocks {
+        let insts: Vec<Inst> = func.layout.block_insts(block).collect();
+        if insts.len() <= LONG_BLOCK {
+            continue;
+        }
+        for &inst in insts.iter().rev() {
+            if !is_cheap_to_delay(func, inst) {
+                continue;
+            }
+            let Some(user) = only_user(func, &users, inst) else { continue };
+            if func.layout.inst_block(user) == Some(block) && func.layout.next_inst(inst) != Some(user) {
+                func.layout.remove_inst(inst);
+                func.layout.insert_inst(inst, user);
+            }
+        }
+    }
+}
+
+/// Whether `inst` is pure and computes from at most one value that is no constant.
+fn is_cheap_to_delay(func: &ir::Function, inst: Inst) -> bool {
+    let dfg = &func.dfg;
+    let opcode = dfg.insts[inst].opcode();
+    // BPF defines what division by zero gives.
+    let division = matches!(opcode, Opcode::Udiv | Opcode::Sdiv | Opcode::Urem | Opcode::Srem);
+    let pure = !opcode.can_load()
+        && !opcode.can_store()
+        && (division || !opcode.can_trap())
+        && !opcode.other_side_effects()
+        && !opcode.is_call()
+        && !opcode.is_terminator()
+        && dfg.inst_results(inst).len() == 1;
+    let opaque = |value| constant_of(dfg, value).is_some() || super::value::symbol_of(func, value).is_some();
+    pure && dfg.inst_values(inst).filter(|&value| !opaque(value)).count() <= 1
 }
 
 /// Whether `inst` is a block parameter combined with a constant.

@@ -1,0 +1,1 @@
+args: 5 abc 1e3
