@@ -1,2 +1,2 @@
 needs: vm
-c: /tmp/btc-tests/fix/target getppid 3
+c: /tmp/btc-tests/fix/target nanosleep 3
