@@ -4,6 +4,7 @@
 //! of the plan, that share their maps. A rejection by the verifier is reported
 //! with the line of the script.
 
+use crate::attach::fentry::bpf_target;
 use crate::attach::{How, Multi, Plan, Unit};
 use crate::context::Context;
 use crate::image::Image;
@@ -15,7 +16,7 @@ use btc_payload::start::Feature;
 use libbpf_rs::{
     AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, OpenProgramMut, PrintLevel, libbpf_sys as bpf, set_print,
 };
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::sync::Mutex;
 
 /// What libbpf said; it reports through a global callback only.
@@ -38,6 +39,7 @@ pub struct Loaded {
 pub fn load(context: &Context<'_>, image: Image, plan: &Plan) -> Result<Loaded> {
     set_print(Some((PrintLevel::Warn, keep_log)));
     raise_memlock_limit();
+    raise_descriptor_limit();
     let mut base = image;
     context.fill_constants(&mut base)?;
     if !context.features.has(Feature::FetchAtomics) {
@@ -180,8 +182,16 @@ fn configure_programs(context: &Context<'_>, open: &mut OpenObject, units: &[&Un
             _ => continue,
         };
         clear_log();
+        let (fd, name) = match bpf_target(&target) {
+            // The descriptor is used again when the program is loaded; the tracer keeps it.
+            Some((id, name)) => {
+                let fd = sys::bpf_program(id).with_context(|| format!("{target} cannot be traced"))?;
+                (fd.into_raw_fd(), name)
+            }
+            None => (0, target.as_str()),
+        };
         program
-            .set_attach_target(0, Some(target.clone()))
+            .set_attach_target(fd, Some(name.to_string()))
             .map_err(|e| failure(context, &format!("{target} cannot be traced"), &e))?;
     }
     Ok(())
@@ -198,6 +208,21 @@ fn raise_memlock_limit() {
     // SAFETY: passes a valid structure. Failure is fine: kernels from 5.11 on
     // account to the memory cgroup, and older ones will say EPERM themselves.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) };
+}
+
+/// Old kernels want a descriptor for each probe, and a copy of the object with
+/// descriptors of its own for each probe that asks which one it is.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for reading and writing. Failure leaves things as they are.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        let most = libc::rlimit { rlim_cur: 1 << 20, rlim_max: limit.rlim_max.max(1 << 20) };
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &most) != 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }
 
 fn clear_log() {

@@ -158,6 +158,30 @@ pub fn rcu_barrier() {
     unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }
 
+/// Id and name of all loaded BPF programs.
+pub fn bpf_programs() -> Vec<(u32, String)> {
+    let (mut found, mut id) = (Vec::new(), 0);
+    // SAFETY: `id` is valid for writing.
+    while unsafe { bpf::bpf_prog_get_next_id(id, &mut id) } == 0 {
+        let Ok(fd) = bpf_program(id) else { continue };
+        let mut info = bpf::bpf_prog_info::default();
+        let mut size = size_of_val(&info) as u32;
+        // SAFETY: the buffer has the stated size.
+        if unsafe { bpf::bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &mut size) } == 0 {
+            let name = info.name.iter().take_while(|c| **c != 0).map(|c| *c as u8 as char);
+            found.push((id, name.collect()));
+        }
+    }
+    found
+}
+
+/// A loaded BPF program.
+pub fn bpf_program(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes an integer.
+    let fd = unsafe { bpf::bpf_prog_get_fd_by_id(id) };
+    if fd < 0 { Err(io::Error::last_os_error()) } else { fd_result(libc::c_long::from(fd)) }
+}
+
 /// `pidfd_open`.
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes integers only.

@@ -12,6 +12,7 @@ pub mod matrix;
 pub mod process;
 pub mod script;
 pub mod stage;
+pub mod table;
 pub mod verdict;
 
 use std::path::{Path, PathBuf};

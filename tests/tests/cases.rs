@@ -7,6 +7,7 @@
 //! BTC                path of the btc to test
 //! BTC_TEST_KERNELS   kernels to run, or "none" (default: all there are)
 //! BTC_ORACLE         check the cases instead, with an interpreter: "bpftrace {src}"
+//! BTC_KERNEL_TABLE   write the table of probe kinds and kernels into this file
 //! BTC_BLESS=1        record the output as expected (cases without .re)
 #![allow(clippy::unwrap_used)] // test code
 
@@ -20,6 +21,7 @@ use btc_tests::expected::Expected;
 use btc_tests::matrix::{self, Job};
 use btc_tests::process::{self, Outcome};
 use btc_tests::script::{self, Subject};
+use btc_tests::table::{self, Cell, Table};
 use btc_tests::verdict::{Phase, judge, normal};
 use btc_tests::{is_root, root, stage};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -47,8 +49,12 @@ fn main() -> ExitCode {
     // Cases trace one another's processes when they run side by side.
     args.test_threads.get_or_insert(1);
     match trials(&args) {
-        Ok((trials, skipped)) => {
+        Ok((context, trials, skipped)) => {
             let conclusion = libtest_mimic::run(&args, trials);
+            if let Err(why) = write_table(&context) {
+                eprintln!("cases: {why}");
+                return ExitCode::FAILURE;
+            }
             for (reason, count) in skipped {
                 eprintln!("SKIPPED {count} cases: {reason}");
             }
@@ -63,7 +69,27 @@ fn main() -> ExitCode {
 
 type Skipped = BTreeMap<String, usize>;
 
-fn trials(args: &Arguments) -> Result<(Vec<Trial>, Skipped), String> {
+/// Writes the table that `BTC_KERNEL_TABLE` asks for, from the machines that ran.
+fn write_table(context: &Context) -> Result<(), String> {
+    let Some(path) = std::env::var_os("BTC_KERNEL_TABLE") else { return Ok(()) };
+    let mut table = Table::new();
+    for case in case::all(&root().join("tests/cases"))? {
+        let Some(kind) = case.name.strip_prefix(table::GROUP) else { continue };
+        for (kernel, machine) in &context.matrix {
+            let ran = machine.result.get().and_then(|done| done.get(&case.name));
+            let cell = match ran {
+                Some(Ok(())) => Cell::Works,
+                Some(Err(_)) => Cell::Fails,
+                None if !case.runs_on(kernel) => Cell::Needs(case.get("min_kernel").to_string()),
+                None => continue,
+            };
+            table.entry(kind.to_string()).or_default().insert(kernel.clone(), cell);
+        }
+    }
+    table::write(&root().join(path), &table)
+}
+
+fn trials(args: &Arguments) -> Result<(Arc<Context>, Vec<Trial>, Skipped), String> {
     let cases = case::all(&root().join("tests/cases"))?;
     let subject = Subject::from_env()?;
     let expected = match subject {
@@ -109,7 +135,7 @@ fn trials(args: &Arguments) -> Result<(Vec<Trial>, Skipped), String> {
     for (kernel, machine) in &context.matrix {
         trials.extend(machine.cases.iter().map(|case| kernel_trial(&context, kernel, &case.name)));
     }
-    Ok((trials, skipped))
+    Ok((context, trials, skipped))
 }
 
 /// Whether the command line selects a test; the machines run only those.

@@ -79,8 +79,10 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
             }
         } else if matches!(text.as_str(), "--test" | "--bench") {
             compile.push(arg);
-        } else if matches!(text.as_str(), "--mode=test" | "--mode=bench") {
-            compile.push(text.replace("mode=", "").into());
+        } else if option == "--mode" {
+            let mode = if joined { None } else { args.next().map(|a| a.to_string_lossy().into_owned()) };
+            let mode = mode.unwrap_or_else(|| text["--mode".len()..].trim_start_matches('=').to_string());
+            compile.push(format!("--{mode}").into());
         } else if matches!(text.as_str(), "--unsafe" | "--no-warnings") {
             compile.push(arg.clone());
             tracer.push(arg);

@@ -94,7 +94,7 @@ pub static PROVIDERS: &[Provider] = &[
     Provider {
         name: "fentry",
         aliases: &["f", "kfunc"],
-        usage: "fentry:function or fentry:module:function",
+        usage: "fentry:function, fentry:module:function, fentry:bpf:program or fentry:bpf:id:program",
         kind: ProgramKind::Fentry,
         parse: |p| fentry(p, false),
     },
@@ -467,7 +467,12 @@ fn kprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
 fn fentry(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
     p.count(1..=3)?;
     if p.len() == 3 {
-        return Err("attaching to BPF programs is not supported yet".into());
+        // One BPF program of several with this name.
+        let id = p.literal(1)?;
+        if p.literal(0)? != "bpf" || integer(&id).is_none() {
+            return Err("three parts mean a BPF program: its id and its name".into());
+        }
+        return Ok(AttachPoint::Fentry { ret, module: Some(Text::literal(format!("bpf:{id}"))), function: p.text(2)? });
     }
     let (module, function) = module_and_name(p)?;
     Ok(AttachPoint::Fentry { ret, module, function })

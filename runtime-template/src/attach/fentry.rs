@@ -6,7 +6,7 @@ use crate::sys;
 use crate::target::btf::Btf;
 use crate::target::functions;
 use anyhow::{Context as _, Result};
-use btc_payload::probe::{Text, is_pattern};
+use btc_payload::probe::{Text, is_pattern, pattern_matches};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// Matches functions.
@@ -14,6 +14,17 @@ pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function:
     let kind = if ret { "fexit" } else { "fentry" };
     let module = module.map(|m| context.text(m)).transpose()?;
     let function = context.text(function)?;
+    if let Some(rest) = module.as_deref().filter(|m| *m == "bpf" || m.starts_with("bpf:")) {
+        let id = rest.strip_prefix("bpf:").and_then(|id| id.parse().ok());
+        return Ok(bpf_programs(id, &function)
+            .into_iter()
+            .map(|(id, name)| Found {
+                probe: format!("{kind}:bpf:{id}:{name}"),
+                function: name.clone(),
+                how: How::Fentry { function: format!("bpf:{id}:{name}") },
+            })
+            .collect());
+    }
     let found = |owner: &str, name: &str| {
         let target = if owner == "vmlinux" { name.to_string() } else { format!("{owner}:{name}") };
         Found {
@@ -40,6 +51,24 @@ pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function:
         },
     };
     Ok(vec![found(&owner, &function)])
+}
+
+/// Loaded BPF programs by id and name. The kernel keeps 15 characters of a name
+/// (`BPF_OBJ_NAME_LEN`), its BTF all: what was written is the name if it is longer.
+fn bpf_programs(id: Option<u32>, wanted: &str) -> Vec<(u32, String)> {
+    const KEPT: usize = 15;
+    let hit = |name: String| {
+        let long = wanted.len() > KEPT && name.len() == KEPT && wanted.starts_with(&name);
+        if long { Some(wanted.to_string()) } else { pattern_matches(wanted, &name).then_some(name) }
+    };
+    let programs = sys::bpf_programs().into_iter().filter(|p| id.is_none_or(|id| id == p.0));
+    programs.filter_map(|(id, name)| Some((id, hit(name)?))).collect()
+}
+
+/// Id and name of a target that is a BPF program.
+pub fn bpf_target(target: &str) -> Option<(u32, &str)> {
+    let (id, name) = target.strip_prefix("bpf:")?.split_once(':')?;
+    Some((id.parse().ok()?, name))
 }
 
 /// Asks the BTF that describes a function (`module:function` or a plain name).

@@ -1,7 +1,7 @@
 //! Kernel functions through kprobes: many at once where the kernel can
 //! (kprobe.multi), else one perf event each.
 
-use super::{Found, How, Unit};
+use super::{Found, How, Place};
 use crate::context::Context;
 use crate::sys::{self, PERF_DISABLED, PerfAttr};
 use crate::target::functions;
@@ -79,10 +79,10 @@ pub fn open(ret: bool, symbol: &str, offset: u64) -> Result<OwnedFd> {
     sys::perf_event_open(attr, -1, 0).map_err(|e| explain(symbol, e))
 }
 
-/// Attaches to all places of a unit with one link.
-pub fn attach_multi(unit: &Unit, program: BorrowedFd<'_>, cookies: bool) -> Result<Vec<OwnedFd>> {
+/// Attaches to some places of a unit with one link.
+pub fn attach_multi(places: &[Place], program: BorrowedFd<'_>, cookies: bool) -> Result<Vec<OwnedFd>> {
     let (mut names, mut ids, mut at_return) = (Vec::new(), Vec::new(), false);
-    for place in &unit.places {
+    for place in places {
         let How::Kprobe { ret, symbol, .. } = &place.how else { bail!("not a kernel function") };
         at_return = *ret;
         names.push(CString::new(symbol.as_str()).context("the name holds a NUL")?);

@@ -365,21 +365,18 @@ pub fn attach(
 ) -> Vec<anyhow::Error> {
     let name = |id: u64| plan.names.get(id as usize - 1).map_or("?", |n| n.0.as_str());
     let cookies = context.manifest.programs[unit.program].identity_slot.is_some() && unit.identity == 0;
-    let result = match unit.multi {
-        Multi::Kprobe => Some(kprobe::attach_multi(unit, program, cookies)),
-        Multi::Uprobe => Some(uprobe::attach_multi(context, unit, program, cookies)),
-        Multi::No => None,
-    };
-    match result {
-        Some(Ok(links)) => {
-            open.extend(links);
-            return Vec::new();
-        }
-        Some(Err(e)) => {
-            let first = unit.places.first().map_or("?", |p| name(p.id));
-            return vec![e.context(format!("cannot attach {first} and {} more", unit.places.len() - 1))];
-        }
-        None => {}
+    if unit.multi != Multi::No {
+        let one_link = |places: &[Place]| match unit.multi {
+            Multi::Kprobe => kprobe::attach_multi(places, program, cookies),
+            _ => uprobe::attach_multi(context, places, program, cookies),
+        };
+        let mut failed = Vec::new();
+        attach_most(&unit.places, &one_link, open, &mut failed);
+        let describe = |(places, e): (&[Place], anyhow::Error)| match places {
+            [one] => e.context(format!("cannot attach {}", name(one.id))),
+            _ => e.context(format!("cannot attach {} and {} more", name(places[0].id), places.len() - 1)),
+        };
+        return failed.into_iter().map(describe).collect();
     }
     let mut failed = Vec::new();
     for place in &unit.places {
@@ -390,6 +387,27 @@ pub fn attach(
         }
     }
     failed
+}
+
+/// Attaches all places that can be. The kernel refuses a link as a whole for one
+/// function that it cannot probe, so the culprits are looked for by halves; where
+/// there are many, something else is wrong.
+fn attach_most<'p>(
+    places: &'p [Place],
+    one_link: &dyn Fn(&[Place]) -> Result<Vec<OwnedFd>>,
+    open: &mut Vec<OwnedFd>,
+    failed: &mut Vec<(&'p [Place], anyhow::Error)>,
+) {
+    const MOST_CULPRITS: usize = 64;
+    match one_link(places) {
+        Ok(links) => open.extend(links),
+        Err(e) if places.len() < 2 || failed.len() >= MOST_CULPRITS => failed.push((places, e)),
+        Err(_) => {
+            let (left, right) = places.split_at(places.len() / 2);
+            attach_most(left, one_link, open, failed);
+            attach_most(right, one_link, open, failed);
+        }
+    }
 }
 
 /// Would the kernel take this place? Only what cannot be looked up is tried;

@@ -5,7 +5,7 @@
 //! file. Binaries are those of the target, in the mount namespace of the traced
 //! process where `-p` names one.
 
-use super::{Found, How, Unit, kprobe::pmu_type};
+use super::{Found, How, Place, kprobe::pmu_type};
 use crate::context::Context;
 use crate::sys::{self, PERF_DISABLED, PerfAttr};
 use crate::target::files;
@@ -26,7 +26,7 @@ const MULTI_RETURN: u32 = 1;
 
 /// Places in one file, as the kernel wants them.
 #[derive(Default)]
-struct Places {
+struct Offsets {
     offsets: Vec<libc::c_ulong>,
     semaphores: Vec<libc::c_ulong>,
     ids: Vec<u64>,
@@ -226,16 +226,16 @@ pub fn attach(
     Ok(sys::attach_perf(program, fd, cookie)?)
 }
 
-/// Attaches to all places of a unit, one link per file.
+/// Attaches to some places of a unit, one link per file.
 pub fn attach_multi(
     context: &Context<'_>,
-    unit: &Unit,
+    all: &[Place],
     program: BorrowedFd<'_>,
     cookies: bool,
 ) -> Result<Vec<OwnedFd>> {
-    let mut files: BTreeMap<&str, Places> = BTreeMap::new();
+    let mut files: BTreeMap<&str, Offsets> = BTreeMap::new();
     let mut at_return = false;
-    for place in &unit.places {
+    for place in all {
         let How::Uprobe { ret, path, offset, semaphore } = &place.how else { bail!("not a place in a binary") };
         at_return = *ret;
         let places = files.entry(path).or_default();

@@ -1,0 +1,2 @@
+needs: vm
+c: /tmp/btc-tests/fix/target nanosleep 2

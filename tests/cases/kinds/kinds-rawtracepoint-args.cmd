@@ -1,0 +1,2 @@
+needs: both
+c: /tmp/btc-tests/fix/target getppid 3
