@@ -169,6 +169,8 @@ enum Subprogram {
     HistBucket(u8),
     /// Hash of a key of that many 64-bit words.
     KeyHash(u32),
+    /// Counts a loss: number of the counter.
+    CountLoss,
     /// Sends the record of a failed helper: result, number of the event.
     HelperError,
 }
