@@ -161,6 +161,8 @@ impl<'a> Actions<'a> {
             "Map full; can't update element. Try increasing max_map_keys config or manually setting the max entries \
              in a map declaration e.g. `let @a = hash(5000)`"
                 .to_string()
+        } else if code == 0 {
+            "Can't lookup map element because it does not exist.".to_string()
         } else {
             crate::render::names::error_text(code)
         };

@@ -296,11 +296,12 @@ fn attach_all(
 /// Says that all probes are attached, to people and to test harnesses.
 fn announce(tracer: &mut Tracer<'_>, attached: usize) {
     let options = &tracer.actions.context.options;
-    if tracer.actions.renderer.is_json() {
+    if options.quiet {
+    } else if tracer.actions.renderer.is_json() {
         let line =
             format!("{{\"type\": \"attached_probes\", \"count\": {attached}, \"data\": {{\"probes\": {attached}}}}}\n");
         tracer.actions.output.buffer.extend_from_slice(line.as_bytes());
-    } else if !options.quiet {
+    } else {
         eprintln!("Attached {attached} probe{}", if attached == 1 { "" } else { "s" });
     }
     notify_service_manager();

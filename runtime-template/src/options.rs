@@ -5,6 +5,7 @@
 //! help. No crate: the options are few, and an argument parser would be a tenth
 //! of the executable.
 
+use crate::target::regex::Regex;
 use anyhow::{Context, Result, anyhow, bail};
 use btc_payload::manifest::{Manifest, NamedOption, OptionValue};
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ pub struct Options {
     pub no_warnings: bool,
     /// `--dry-run`.
     pub dry_run: bool,
+    /// Which probes are attached; begin and end always are.
+    pub probe_filter: Option<Regex>,
     /// `-p`.
     pub pid: Option<u32>,
     /// `-c`.
@@ -189,7 +192,10 @@ pub const FLAGS: &[Flag] = &[
     flag!(["--unsafe"], None, "", |_, _| Ok(())),
     flag!(["--debuginfo"], Some("DIR"), "", |_, _| Ok(())),
     flag!(["--no-feature"], Some("LIST"), "", |_, _| Ok(())),
-    flag!(["--probe-filter"], Some("REGEX"), "", |_, _| Ok(())),
+    flag!(["--probe-filter"], Some("REGEX"), "attach only probes whose name matches", |o, v| {
+        o.probe_filter = Some(Regex::new(v)?);
+        Ok(())
+    }),
 ];
 
 fn mode(o: &mut Options, mode: Mode) -> Result<()> {

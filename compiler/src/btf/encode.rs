@@ -99,6 +99,11 @@ pub enum FunctionKind {
         /// Number of parameters, all 64-bit integers as far as BTF says.
         params: u8,
     },
+    /// One that takes numbers only: global, so that it is checked once by itself.
+    Global {
+        /// Number of parameters.
+        params: u8,
+    },
 }
 
 /// The source line of an instruction.
@@ -348,11 +353,15 @@ impl Encoder<'_> {
                 let ty = self.writer.prototype(ret, &[("ctx", ctx)]);
                 (ty, Linkage::Global)
             }
-            FunctionKind::Static { params } => {
+            FunctionKind::Static { params } | FunctionKind::Global { params } => {
                 let long = self.writer.int("long", 8, true, false);
                 let names: Vec<_> = (1..=params).map(|i| format!("a{i}")).collect();
                 let params: Vec<_> = names.iter().map(|n| (n.as_str(), long)).collect();
-                (self.writer.prototype(long, &params), Linkage::Static)
+                let linkage = match kind {
+                    FunctionKind::Static { .. } => Linkage::Static,
+                    _ => Linkage::Global,
+                };
+                (self.writer.prototype(long, &params), linkage)
             }
         }
     }

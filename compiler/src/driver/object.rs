@@ -125,6 +125,7 @@ fn function(
     }
     let role = match what.role {
         lower::Role::Program(kind) => Role::Program { section: section(kind) },
+        lower::Role::Global => Role::Global { params: func.ir.signature.params.len() as u8 },
         lower::Role::Subprogram => Role::Subprogram { params: func.ir.signature.params.len() as u8 },
         lower::Role::LoopCallback => Role::Subprogram { params: 2 },
         lower::Role::MapCallback => Role::Subprogram { params: 4 },

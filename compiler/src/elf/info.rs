@@ -50,6 +50,7 @@ fn function(place: Place, f: &Function) -> FunctionDef {
         kind: match f.role {
             Role::Program { .. } => FunctionKind::Program,
             Role::Subprogram { params } => FunctionKind::Static { params },
+            Role::Global { params } => FunctionKind::Global { params },
         },
         lines: f.lines.iter().map(line).collect(),
         relocations: f.core.iter().map(|c| CoreUse { offset: offset(c.slot), relocation: c.relocation }).collect(),

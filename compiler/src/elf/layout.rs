@@ -31,7 +31,7 @@ impl Layout {
         for f in &input.functions {
             let section = match f.role {
                 Role::Program { section } => section,
-                Role::Subprogram { .. } => TEXT,
+                Role::Subprogram { .. } | Role::Global { .. } => TEXT,
             };
             let i = sizes.iter().position(|(s, _)| *s == section).unwrap_or_else(|| {
                 sizes.push((section, 0));

@@ -96,6 +96,12 @@ pub enum Role {
         /// Name of the ELF section.
         section: &'static str,
     },
+    /// Takes numbers only, so the verifier checks it once by itself instead of at
+    /// every call: what a loop calls a thousand times must not cost a thousand walks.
+    Global {
+        /// Number of parameters.
+        params: u8,
+    },
     /// Called by other functions, or given to a helper as a callback.
     Subprogram {
         /// Number of parameters.

@@ -188,7 +188,7 @@ impl<'a> Writer<'a> {
             self.write_local_ids(f, section, place.offset as usize);
             let scope = match f.role {
                 // `Linkage` would mean a hidden symbol, which libbpf takes for a static function.
-                Role::Program { .. } => SymbolScope::Dynamic,
+                Role::Program { .. } | Role::Global { .. } => SymbolScope::Dynamic,
                 Role::Subprogram { .. } => SymbolScope::Compilation,
             };
             let id = self.add_symbol(&f.name, SymbolKind::Text, scope, section, offset, f.code.len() as u64);
@@ -247,7 +247,7 @@ impl<'a> Writer<'a> {
     /// Symbol and operand for a target, if an instruction with this opcode may refer to it.
     fn resolve(&mut self, opcode: u8, target: Target) -> Result<(SymbolId, i32)> {
         let subprogram = |id: FunctionId| match self.input.functions.get(id.0 as usize) {
-            Some(Function { role: Role::Subprogram { .. }, .. }) => Ok(()),
+            Some(Function { role: Role::Subprogram { .. } | Role::Global { .. }, .. }) => Ok(()),
             Some(f) => bail!("`{}` is a program, not a subprogram", f.name),
             None => bail!("no function {}", id.0),
         };

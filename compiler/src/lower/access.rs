@@ -399,22 +399,28 @@ impl Fun<'_, '_, '_> {
     fn by_space(&mut self, from: Value, space: Space, kernel: Helper, user: Helper, args: &[Value]) -> Value {
         let args = [args, &[from]].concat();
         match space {
-            Space::User => self.b.call_helper(user, &args),
+            Space::User => self.checked_call(user, &args),
             Space::Any => {
                 // Kernel addresses have their top bit set.
                 let result = self.b.var();
                 let high = self.b.compare_const(Cmp::Slt, from, 0);
                 let mut open = self.b.begin_if(high);
-                let got = self.b.call_helper(kernel, &args);
+                let got = self.checked_call(kernel, &args);
                 self.b.set(result, got);
                 self.b.begin_else(&mut open);
-                let got = self.b.call_helper(user, &args);
+                let got = self.checked_call(user, &args);
                 self.b.set(result, got);
                 self.b.end_if(open);
                 self.b.get(result)
             }
-            _ => self.b.call_helper(kernel, &args),
+            _ => self.checked_call(kernel, &args),
         }
+    }
+
+    fn checked_call(&mut self, helper: Helper, args: &[Value]) -> Value {
+        let got = self.b.call_helper(helper, args);
+        self.check_helper(got, helper);
+        got
     }
 
     /// Reads a value that is no scalar.

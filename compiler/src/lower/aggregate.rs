@@ -100,7 +100,7 @@ impl Fun<'_, '_, '_> {
             return Ok(id);
         }
         let id = self.b.module().declare(&format!("hist_bucket_{bits}"), 1);
-        self.cx.declared(id, self.index, Role::Subprogram);
+        self.cx.declared(id, self.index, Role::Global);
         self.cx.subprograms.insert(key, id);
         // libbpf wants line information for every function, or for none.
         let location = self.cx.srcloc(self.span);

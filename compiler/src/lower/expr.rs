@@ -23,6 +23,13 @@ use crate::span::Span;
 impl Fun<'_, '_, '_> {
     /// The value of a scalar expression.
     pub(super) fn scalar(&mut self, e: &Expr) -> R<Value> {
+        let outer = std::mem::replace(&mut self.span, e.span);
+        let value = self.scalar_here(e);
+        self.span = outer;
+        value
+    }
+
+    fn scalar_here(&mut self, e: &Expr) -> R<Value> {
         use ExprKind::*;
         match &e.kind {
             Const(v) => Ok(self.b.iconst(*v as i64)),
@@ -244,6 +251,13 @@ impl Fun<'_, '_, '_> {
 
     /// Writes the value of an expression of any type to a place.
     pub(super) fn into(&mut self, e: &Expr, to: Own, fill: Fill) -> R<()> {
+        let outer = std::mem::replace(&mut self.span, e.span);
+        let done = self.into_here(e, to, fill);
+        self.span = outer;
+        done
+    }
+
+    fn into_here(&mut self, e: &Expr, to: Own, fill: Fill) -> R<()> {
         use ExprKind::*;
         if e.ty.is_scalar() {
             let value = self.scalar(e)?;

@@ -27,7 +27,7 @@ const LONGEST_TEXT: usize = 120;
 pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lowered {
     let program = cx.program;
     let mut locations = Locations { sources, list: Vec::new(), ids: BTreeMap::new() };
-    let Cx { rodata, mut layouts, maps, scratch, gated, identity, requirements, .. } = cx;
+    let Cx { rodata, mut layouts, maps, scratch, gated, identity, requirements, failures, .. } = cx;
     let (bytes, slots) = rodata.finish();
 
     let programs = program.probes.iter().enumerate().map(|(i, p)| Program {
@@ -46,7 +46,13 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         fields: fields_of(e, &mut layouts),
         location: locations.id(e.span),
     });
-    let events = events.collect();
+    let mut events: Vec<Event> = events.collect();
+    let number = ValueType::Int { size: 8, signed: true };
+    events.extend(failures.iter().map(|(helper, span)| Event {
+        action: Action::HelperError { helper: (*helper).to_string() },
+        fields: vec![number.clone()],
+        location: locations.id(*span),
+    }));
     let mut all: Vec<Map> = program.maps.iter().zip(&maps).map(|(m, info)| script_map(m, info)).collect();
     all.extend(companions(&all));
     all.extend(internal_maps(scratch, gated, bytes.len() as u32));

@@ -262,6 +262,7 @@ impl Fun<'_, '_, '_> {
         let found = self.lookup(map, key);
         let (result, zero) = (self.b.var(), self.b.iconst(0));
         self.b.set(result, zero);
+        self.check_lookup(found);
         let present = self.b.nonzero(found);
         let open = self.b.begin_if(present);
         let value = self.entry_value(map, key.address, found, &e.ty, e.span)?;

@@ -13,6 +13,7 @@ mod arith;
 mod convert;
 mod event;
 mod expr;
+mod failure;
 mod frame;
 mod function;
 mod intrinsic;
@@ -96,6 +97,8 @@ pub struct Function {
 pub enum Role {
     /// A program of this kind.
     Program(ProgramKind),
+    /// Called by programs with numbers only; verified by itself.
+    Global,
     /// Called by programs; static.
     Subprogram,
     /// Called by `bpf_loop` (`u64 index, void *context`).
@@ -152,6 +155,8 @@ struct Cx<'p> {
     maps: Vec<MapInfo>,
     requirements: Vec<(Feature, String, Span)>,
     functions: Vec<Function>,
+    /// Helpers whose failure is reported, and where; events behind those of the script.
+    failures: Vec<(&'static str, Span)>,
     /// Subprograms by what they compute.
     subprograms: BTreeMap<Subprogram, FuncId>,
     /// Bytes of the largest scratch frame; 0: nobody needs one.
@@ -169,6 +174,10 @@ enum Subprogram {
     HistBucket(u8),
     /// Hash of a key of that many 64-bit words.
     KeyHash(u32),
+    /// Counts a loss: number of the counter.
+    CountLoss,
+    /// Sends the record of a failed helper: result, number of the event.
+    HelperError,
 }
 
 /// Maps that the runtime and programs share, behind those of the script.
@@ -211,6 +220,7 @@ impl<'p> Cx<'p> {
             maps,
             requirements: program.requirements.clone(),
             functions: Vec::new(),
+            failures: Vec::new(),
             subprograms: BTreeMap::new(),
             scratch: 0,
             gated: false,

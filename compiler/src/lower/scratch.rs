@@ -14,10 +14,11 @@
 use btc_payload::manifest::{LossCounter, SCRATCH_SLOTS};
 use btc_payload::start::Feature;
 
-use super::Internal;
 use super::frame::Own;
 use super::function::Fun;
-use crate::clif::{Atomic, Block, Cmp, Mem, Value, Width};
+use super::{Internal, R, Role, Subprogram};
+use crate::clif::{Atomic, Block, Cmp, FuncId, Mem, Value, Width};
+use crate::diagnostic::Diagnostic;
 use crate::helper::Helper;
 
 /// Bytes of a slot before the frame: the word that says whether it is in use.
@@ -92,17 +93,42 @@ impl Fun<'_, '_, '_> {
 
     /// Adds one to a counter of losses.
     pub(super) fn count_loss(&mut self, counter: LossCounter) {
-        let mark = self.mark();
-        let key = self.stack("loss counter", 4);
-        self.b.store_const(key.ptr, Width::W32, i64::from(counter as u32));
-        let (map, key) = (self.internal_map(Internal::Losses), self.b.address(key.ptr));
-        let found = self.b.call_helper(Helper::MapLookupElem, &[map, key]);
-        let present = self.b.nonzero(found);
-        let open = self.b.begin_if(present);
-        let counter = Own::new(self.b.pointer(Mem::Bpf, found));
-        self.add_const(counter, 1);
-        self.b.end_if(open);
-        self.release(mark);
+        let which = self.b.iconst(i64::from(counter as u32));
+        if let Ok(function) = self.loss_counter() {
+            self.b.call_subprog(function, &[which]);
+        }
+    }
+
+    /// The function that counts. It is verified by itself: in a loop its branches would
+    /// be walked for every turn.
+    fn loss_counter(&mut self) -> R<FuncId> {
+        if let Some(&id) = self.cx.subprograms.get(&Subprogram::CountLoss) {
+            return Ok(id);
+        }
+        let id = self.b.module().declare("count_loss", 1);
+        self.cx.declared(id, self.index, Role::Global);
+        self.cx.subprograms.insert(Subprogram::CountLoss, id);
+        let location = self.cx.srcloc(self.span);
+        let losses = self.cx.internal(Internal::Losses);
+        self.b.module().define(id, |b| -> Result<(), Box<Diagnostic>> {
+            b.set_srcloc(location);
+            let which = b.param(0);
+            let key = b.push_stack("loss counter", 4);
+            b.store(key, Width::W32, which);
+            let (map, key) = (b.map(losses), b.address(key));
+            let found = b.call_helper(Helper::MapLookupElem, &[map, key]);
+            let present = b.nonzero(found);
+            let open = b.begin_if(present);
+            let counter = b.pointer(Mem::Bpf, found);
+            let old = b.load(counter, Width::W64);
+            let one = b.iconst(1);
+            let new = b.add(old, one);
+            b.store(counter, Width::W64, new);
+            b.end_if(open);
+            b.ret_const(0);
+            Ok(())
+        })?;
+        Ok(id)
     }
 
     /// The address of an internal map.

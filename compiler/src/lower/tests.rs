@@ -169,6 +169,7 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
             Role::Subprogram => elf::Role::Subprogram { params: 1 },
             Role::LoopCallback => elf::Role::Subprogram { params: 2 },
             Role::MapCallback => elf::Role::Subprogram { params: 4 },
+            Role::Global => elf::Role::Global { params: func.ir.signature.params.len() as u8 },
         };
         let lines = code.lines.iter().filter_map(|l| {
             let span = lowered.spans.get(l.srcloc as usize)?;

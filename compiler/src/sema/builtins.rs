@@ -99,6 +99,8 @@ pub(super) fn intrinsic(which: Intrinsic, ty: Type, span: Span) -> Expr {
 
 /// The value of a word.
 pub(super) fn identifier(c: &mut Checker, name: &str, span: Span) -> Typed {
+    // What bpftrace's own library calls them.
+    let name = name.strip_prefix("__builtin_").filter(|n| is_builtin(n)).unwrap_or(name);
     if let Some(b) = BUILTINS.iter().find(|b| b.name == name) {
         return (b.build)(c, span);
     }

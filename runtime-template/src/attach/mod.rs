@@ -156,6 +156,14 @@ impl Plan {
             if found.is_empty() {
                 plan.missing.push(format!("{place}: No matches for {}", program.written));
             }
+            let wanted = |f: &Found| {
+                let special = matches!(program.attach, AttachPoint::Begin | AttachPoint::End);
+                special || context.options.probe_filter.as_ref().is_none_or(|filter| filter.is_match(&f.probe))
+            };
+            let found: Vec<Found> = found.into_iter().filter(wanted).collect();
+            if found.is_empty() {
+                continue;
+            }
             plan.add(context, index, program, found).with_context(|| format!("{place}: {}", program.written))?;
         }
         plan.check_limits(context)?;

@@ -5,4 +5,5 @@ pub mod btf;
 pub mod features;
 pub mod files;
 pub mod functions;
+pub mod regex;
 pub mod tracefs;

@@ -160,8 +160,10 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// A call.
 pub(super) fn call(c: &mut Checker, name: &ast::Name, args: &[ast::Expr], span: Span) -> Typed {
-    let call = Call { name: &name.value, args, span };
-    let Some(f) = FUNCTIONS.iter().find(|f| f.name == name.value) else {
+    // `__builtin_x` is how bpftrace's own library calls `x`.
+    let called = name.value.strip_prefix("__builtin_").unwrap_or(&name.value);
+    let call = Call { name: called, args, span };
+    let Some(f) = FUNCTIONS.iter().find(|f| f.name == called) else {
         return other(c, &call, name.span);
     };
     if args.len() < f.min || args.len() > f.max {

@@ -1,0 +1,1 @@
+flags: --probe-filter 'interval:ms:(200|300)'

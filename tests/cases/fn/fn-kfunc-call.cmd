@@ -1,0 +1,3 @@
+c: /tmp/btc-tests/fix/target open
+needs: vm
+min_kernel: 6.12

@@ -1,0 +1,2 @@
+flags: -k -f json
+oracle: none

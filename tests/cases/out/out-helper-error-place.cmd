@@ -1,0 +1,3 @@
+flags: -k
+streams: both
+oracle: none

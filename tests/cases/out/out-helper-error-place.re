@@ -1,0 +1,1 @@
+(?s).*:1:34-38: WARNING: Can't lookup map element because it does not exist.\nAdditional Info - helper: map_lookup_elem, retcode: 0\n0\n.*:1:46-63: WARNING: Bad address\nAdditional Info - helper: probe_read_user, retcode: -14\n0\n.*:1:91-111: WARNING: Bad address\nAdditional Info - helper: probe_read_user_str, retcode: -14.*

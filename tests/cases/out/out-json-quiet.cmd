@@ -1,0 +1,2 @@
+flags: -q -f json
+keep: attached
