@@ -2,7 +2,7 @@
 //!
 //! The optimiser recomputes cheap operations with a constant operand in every
 //! block that uses them. For BPF that is harmful: the verifier then checks one
-//! register and sees another one used. One walk in reverse post-order replaces
+//! register and sees another one used. One walk down the dominator tree replaces
 //! each pure instruction by an equal one that dominates it.
 
 use std::collections::HashMap;
@@ -21,8 +21,7 @@ pub(super) fn merge_clones(func: &mut ir::Function) {
     let domtree = DominatorTree::with_function(func, &cfg);
     let mut seen: HashMap<Key, Vec<Inst>> = HashMap::new();
     let mut constants: HashMap<Key, Value> = HashMap::new();
-    let blocks: Vec<ir::Block> = domtree.cfg_rpo().copied().collect();
-    for block in blocks {
+    for block in preorder(func, &domtree) {
         let insts: Vec<Inst> = func.layout.block_insts(block).collect();
         for inst in insts {
             let Some(mut key) = key(func, inst) else {
@@ -39,11 +38,13 @@ pub(super) fn merge_clones(func: &mut ir::Function) {
                 *arg = representative(dfg, &constants, *arg);
             }
             let equals = seen.entry(key).or_default();
-            let leader = equals.iter().copied().find(|&other| {
-                let home = func.layout.inst_block(other);
-                home.is_some_and(|home| domtree.block_dominates(home, block))
-            });
-            match leader {
+            // What does not dominate this block dominates none that follows.
+            while let Some(&last) = equals.last()
+                && !func.layout.inst_block(last).is_some_and(|home| domtree.block_dominates(home, block))
+            {
+                equals.pop();
+            }
+            match equals.last().copied() {
                 Some(leader) => {
                     let value = func.dfg.first_result(leader);
                     func.dfg.clear_results(inst);
@@ -55,6 +56,19 @@ pub(super) fn merge_clones(func: &mut ir::Function) {
         }
     }
     func.dfg.resolve_all_aliases();
+}
+
+/// The blocks in such an order that what a block dominates follows it at once.
+fn preorder(func: &ir::Function, domtree: &DominatorTree) -> Vec<ir::Block> {
+    let mut order = Vec::new();
+    let mut stack: Vec<ir::Block> = func.layout.entry_block().into_iter().collect();
+    while let Some(block) = stack.pop() {
+        order.push(block);
+        let children = stack.len();
+        stack.extend(domtree.children(block));
+        stack[children..].reverse();
+    }
+    order
 }
 
 /// The key of a pure instruction with arguments as they stand.

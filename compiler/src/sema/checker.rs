@@ -117,6 +117,13 @@ impl<'a> Checker<'a> {
         self.diagnostics.push(d);
     }
 
+    /// As [`Self::report`], but only at the first of the places with this message.
+    pub fn report_once(&mut self, d: Diagnostic) {
+        if !self.diagnostics.iter().any(|old| old.code == d.code && old.message == d.message) {
+            self.report(d);
+        }
+    }
+
     pub fn warn(&mut self, code: Code, span: Span, message: impl Into<String>, label: &str) {
         self.report(Diagnostic::warning(code, message).at(span, label));
     }

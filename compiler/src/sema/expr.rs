@@ -122,13 +122,7 @@ impl Checker<'_> {
         let info = self.map_info(map);
         let Some(value) = info.value.clone() else {
             let name = info.name.clone();
-            let mut d = Diagnostic::error("E0221", format!("map `{name}` is never assigned"))
-                .at(span, "nothing is stored in it anywhere");
-            if let Some(close) = self.similar_map(&name) {
-                d = d.help(format!("did you mean `{close}`?"));
-            }
-            self.report(d);
-            return None;
+            return calls::never_assigned(self, &name, span);
         };
         let ty = match &value {
             Type::Aggregate(a) => match self.aggregate_integer(a) {

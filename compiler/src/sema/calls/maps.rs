@@ -1,6 +1,7 @@
 //! Functions on maps: delete, has_key, find, len, clear, zero.
 
 use super::Call;
+use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::Type;
 use crate::sema::checker::{Checker, Typed};
@@ -8,6 +9,17 @@ use crate::span::Span;
 use crate::syntax::ast;
 use btc_payload::event::Action;
 use btc_payload::manifest::MapId;
+
+/// Refuses a map whose type nothing tells, once for all of its uses.
+pub(in crate::sema) fn never_assigned<T>(c: &mut Checker, name: &str, span: Span) -> Option<T> {
+    let d = Diagnostic::error("E0221", format!("map `{name}` is never assigned"))
+        .at(span, "nothing is stored in it anywhere");
+    c.report_once(match c.similar_map(name) {
+        Some(close) => d.help(format!("did you mean `{close}`?")),
+        None => d,
+    });
+    None
+}
 
 /// A map named as a whole.
 pub(super) fn map_argument(c: &mut Checker, e: &ast::Expr, function: &str) -> Option<MapId> {
@@ -22,7 +34,7 @@ fn known_map(c: &mut Checker, e: &ast::Expr, function: &str) -> Option<MapId> {
     let map = map_argument(c, e, function)?;
     if c.map_info(map).value.is_none() {
         let name = c.map_info(map).name.clone();
-        return c.error("E0221", e.span, format!("map `{name}` is never assigned"), "nothing is stored in it anywhere");
+        return never_assigned(c, &name, e.span);
     }
     Some(map)
 }

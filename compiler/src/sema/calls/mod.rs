@@ -21,6 +21,7 @@ use crate::span::Span;
 use crate::syntax::ast;
 
 pub(super) use aggregates::{aggregate, name_of as aggregate_name};
+pub(super) use maps::never_assigned;
 pub(super) use symbols::stack;
 
 /// A call being built.

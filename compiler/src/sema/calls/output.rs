@@ -118,12 +118,7 @@ pub(super) fn print(c: &mut Checker, call: &Call) -> Typed {
     if let ast::ExprKind::Map(name) = &first.kind {
         let map = c.map(name, first.span);
         if c.map_info(map).value.is_none() {
-            return c.error(
-                "E0221",
-                first.span,
-                format!("map `{name}` is never assigned"),
-                "nothing is stored in it anywhere",
-            );
+            return super::maps::never_assigned(c, name, first.span);
         }
         let scalar = c.map_info(map).key == Some(Type::Tuple(Vec::new()));
         if scalar && call.args.len() > 1 {

@@ -1,0 +1,1 @@
+// Never read: btc refuses to import it.
