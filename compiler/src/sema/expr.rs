@@ -97,7 +97,12 @@ impl Checker<'_> {
         let Some(ty) = self.local_type(id) else {
             // Counts only if no later assignment teaches the type.
             let shown = name.split('#').next().unwrap_or(name);
-            return self.error("E0207", span, format!("the type of `{shown}` is not known"), "nothing is ever assigned");
+            return self.error(
+                "E0207",
+                span,
+                format!("the type of `{shown}` is not known"),
+                "nothing is ever assigned",
+            );
         };
         Some(Expr { kind: ExprKind::Local(id), ty, span })
     }

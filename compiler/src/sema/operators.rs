@@ -62,7 +62,12 @@ impl Checker<'_> {
         if matches!(op, Written::LogicalAnd | Written::LogicalOr) {
             for side in [left, right] {
                 if matches!(side.kind, ast::ExprKind::String(_)) {
-                    return self.error("E0212", side.span, "a text is neither true nor false", "a condition is expected");
+                    return self.error(
+                        "E0212",
+                        side.span,
+                        "a text is neither true nor false",
+                        "a condition is expected",
+                    );
                 }
             }
             let (l, r) = (self.condition(left), self.condition(right));

@@ -128,12 +128,10 @@ impl Renderer<'_> {
             Struct(s) => {
                 self.json_object(out, bytes, s.fields.iter().map(|f| (f.name.as_str(), &f.ty, f.offset, f.bits)));
             }
-            Parameter { index } => {
-                match super::text::parameter(self.parameter(*index)) {
-                    Ok((number, signed)) => super::text::push_int(out, number, signed),
-                    Err(text) => push_string(out, text.as_bytes()),
-                }
-            }
+            Parameter { index } => match super::text::parameter(self.parameter(*index)) {
+                Ok((number, signed)) => super::text::push_int(out, number, signed),
+                Err(text) => push_string(out, text.as_bytes()),
+            },
             _ => {
                 let mut text = Vec::new();
                 self.text(&mut text, ty, bytes);
