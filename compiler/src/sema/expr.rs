@@ -120,16 +120,7 @@ impl Checker<'_> {
     /// The value of a map entry. What aggregates read as integers does so.
     pub(super) fn map_value(&mut self, map: MapId, key: Expr, span: Span) -> Typed {
         let info = self.map_info(map);
-        let Some(value) = info.value.clone() else {
-            let name = info.name.clone();
-            let mut d = Diagnostic::error("E0221", format!("map `{name}` is never assigned"))
-                .at(span, "nothing is stored in it anywhere");
-            if let Some(close) = self.similar_map(&name) {
-                d = d.help(format!("did you mean `{close}`?"));
-            }
-            self.report(d);
-            return None;
-        };
+        let Some(value) = info.value.clone() else { return self.never_assigned(map, span) };
         let ty = match &value {
             Type::Aggregate(a) => match self.aggregate_integer(a) {
                 Some(ty) => ty,
@@ -141,6 +132,22 @@ impl Checker<'_> {
             other => other.clone(),
         };
         Some(Expr { kind: ExprKind::MapRead { map, key: Box::new(key) }, ty, span })
+    }
+
+    /// Reading a map that nothing is stored into: 0, unless it looks like a slip.
+    fn never_assigned(&mut self, map: MapId, span: Span) -> Typed {
+        let name = self.map_info(map).name.clone();
+        let message = format!("map `{name}` is never assigned");
+        let label = "nothing is stored in it anywhere";
+        if let Some(close) = self.similar_map(&name) {
+            self.report(Diagnostic::error("E0221", message).at(span, label).help(format!("did you mean `{close}`?")));
+            return None;
+        }
+        if !self.settled {
+            return self.error("E0221", span, message, label);
+        }
+        self.warn("W0221", span, message, "reads as 0");
+        Some(constant(0, Type::I64, span))
     }
 
     fn aggregate_integer(&self, a: &crate::hir::types::Aggregate) -> Option<Type> {

@@ -21,17 +21,27 @@ const MAX_ROUNDS: usize = 64;
 /// diagnostic is an error.
 pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, Vec<Diagnostic>) {
     let mut checker = Checker::new(env);
-    for _ in 0..MAX_ROUNDS {
-        checker.begin_round();
-        checker.script(script);
-        if !checker.learnt {
-            break;
-        }
+    checker.rounds(script);
+    // What no round found a value for has none.
+    if checker.diagnostics.iter().any(|d| d.code == "E0221") {
+        checker.settled = true;
+        checker.rounds(script);
     }
     checker.finish()
 }
 
 impl Checker<'_> {
+    /// Walks the script until a round learns nothing.
+    fn rounds(&mut self, script: &ast::Script) {
+        for _ in 0..MAX_ROUNDS {
+            self.begin_round();
+            self.script(script);
+            if !self.learnt {
+                break;
+            }
+        }
+    }
+
     fn script(&mut self, script: &ast::Script) {
         for item in &script.items {
             match item {
