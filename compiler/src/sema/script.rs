@@ -5,7 +5,7 @@
 
 use super::checker::{Checker, ProbeState, unit};
 use super::{Environment, config, probes, types};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
 use crate::hir::types::Type;
 use crate::syntax::ast;
@@ -195,6 +195,11 @@ impl Checker<'_> {
                 max_entries: info.declared.map(|(_, n)| n),
                 span: info.span,
             });
+        }
+        // A variable has no type because of another error, if there is one.
+        let is_error = |d: &Diagnostic| d.severity == Severity::Error;
+        if self.diagnostics.iter().any(|d| is_error(d) && d.code != "E0207") {
+            self.diagnostics.retain(|d| d.code != "E0207");
         }
         (self.program, self.diagnostics)
     }
