@@ -39,9 +39,9 @@ impl Context<'_> {
         match self.value(&slot.value)? {
             Value::Int(v) => image.set_int(slot.offset, slot.size, v),
             Value::Text(t) => image.set_text(slot.offset, slot.size, &t),
-            Value::Table(table) => (0..=table.len()).try_for_each(|i| {
+            Value::Table(table) => (0..=table.entries()).try_for_each(|i| {
                 // The last one stands for all numbers that have no name.
-                let number = if i == table.len() { i32::MAX } else { i as i32 };
+                let number = if i == table.entries() { i32::MAX } else { i as i32 };
                 let text = match table {
                     NameTable::Errors => names::error_text(number),
                     NameTable::Signals => names::signal_text(number),

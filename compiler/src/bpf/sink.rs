@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use cranelift_codegen::dominator_tree::DominatorTree;
+use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{self, Inst, InstructionData, Opcode, Value};
 
 use super::value::constant_of;
@@ -42,7 +44,9 @@ pub(super) fn sink_single_uses(func: &mut ir::Function) {
         return;
     }
     let users = users(func);
-    for block in blocks {
+    // Into another block only where none can run more often than its dominators.
+    let anywhere = !has_loops(func);
+    for block in blocks.into_iter().rev() {
         let insts: Vec<Inst> = func.layout.block_insts(block).collect();
         if insts.len() <= LONG_BLOCK {
             continue;
@@ -52,12 +56,20 @@ pub(super) fn sink_single_uses(func: &mut ir::Function) {
                 continue;
             }
             let Some(user) = only_user(func, &users, inst) else { continue };
-            if func.layout.inst_block(user) == Some(block) && func.layout.next_inst(inst) != Some(user) {
+            let near = anywhere || func.layout.inst_block(user) == Some(block);
+            if near && func.layout.next_inst(inst) != Some(user) {
                 func.layout.remove_inst(inst);
                 func.layout.insert_inst(inst, user);
             }
         }
     }
+}
+
+fn has_loops(func: &ir::Function) -> bool {
+    let cfg = ControlFlowGraph::with_function(func);
+    let domtree = DominatorTree::with_function(func, &cfg);
+    let order: HashMap<ir::Block, usize> = domtree.cfg_rpo().enumerate().map(|(at, &block)| (block, at)).collect();
+    order.iter().any(|(&block, at)| cfg.succ_iter(block).any(|next| order.get(&next).is_some_and(|to| to <= at)))
 }
 
 /// Whether `inst` is pure and computes from at most one value that is no constant.

@@ -74,6 +74,8 @@ pub(super) struct Checker<'a> {
     /// Types of variables by probe and order of declaration.
     local_types: BTreeMap<(usize, u32), Type>,
     pub learnt: Learnt,
+    /// All that is stored into maps is known.
+    pub settled: bool,
     pub diagnostics: Vec<Diagnostic>,
     pub program: tree::Program,
     pub probe: Option<ProbeState>,
@@ -87,6 +89,7 @@ impl<'a> Checker<'a> {
             map_names: BTreeMap::new(),
             local_types: BTreeMap::new(),
             learnt: Learnt::Nothing,
+            settled: false,
             diagnostics: Vec::new(),
             program: tree::Program::default(),
             probe: None,

@@ -145,11 +145,11 @@ impl Checker<'_> {
             }
             _ => read(),
         };
-        let len = constant(table.len().into(), Type::U64, span);
+        let len = constant(table.entries().into(), Type::U64, span);
         let sized = Stmt { kind: StmtKind::Assign { local, value: size }, span };
         let known = compare(BinaryOp::Less, convert(read(), Type::U64), len.clone());
         let index = choose(known, read(), Expr { ty: Type::I64, ..len });
-        let names = Type::Array { elem: Box::new(Type::CharArray { len: table.width() }), len: table.len() + 1 };
+        let names = Type::Array { elem: Box::new(Type::CharArray { len: table.width() }), len: table.entries() + 1 };
         let base = Box::new(self.start(StartValue::Names(table), names, span));
         let kind = ExprKind::Element { base, index: Box::new(index) };
         let name = Expr { kind, ty: Type::CharArray { len: table.width() }, span };

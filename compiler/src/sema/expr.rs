@@ -120,10 +120,7 @@ impl Checker<'_> {
     /// The value of a map entry. What aggregates read as integers does so.
     pub(super) fn map_value(&mut self, map: MapId, key: Expr, span: Span) -> Typed {
         let info = self.map_info(map);
-        let Some(value) = info.value.clone() else {
-            let name = info.name.clone();
-            return calls::never_assigned(self, &name, span);
-        };
+        let Some(value) = info.value.clone() else { return self.never_assigned(map, span) };
         let ty = match &value {
             Type::Aggregate(a) => match self.aggregate_integer(a) {
                 Some(ty) => ty,
@@ -135,6 +132,17 @@ impl Checker<'_> {
             other => other.clone(),
         };
         Some(Expr { kind: ExprKind::MapRead { map, key: Box::new(key) }, ty, span })
+    }
+
+    /// Reading a map that nothing is stored into: 0, unless it looks like a slip.
+    fn never_assigned(&mut self, map: MapId, span: Span) -> Typed {
+        let name = self.map_info(map).name.clone();
+        if !self.settled || self.similar_map(&name).is_some() {
+            return calls::never_assigned(self, &name, span);
+        }
+        let message = format!("map `{name}` is never assigned");
+        self.warn("W0221", span, message, "reads as 0");
+        Some(constant(0, Type::I64, span))
     }
 
     fn aggregate_integer(&self, a: &crate::hir::types::Aggregate) -> Option<Type> {

@@ -5,7 +5,7 @@
 
 use super::checker::{Checker, Learnt, ProbeState, unit};
 use super::{Environment, config, probes, types};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
 use crate::hir::types::Type;
 use crate::syntax::ast;
@@ -22,24 +22,34 @@ const MAX_WIDENINGS: usize = 64;
 /// diagnostic is an error.
 pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, Vec<Diagnostic>) {
     let mut checker = Checker::new(env);
-    let mut widenings = 0;
-    while widenings < MAX_WIDENINGS {
-        checker.begin_round();
-        checker.script(script);
-        match checker.learnt {
-            Learnt::New => {}
-            Learnt::Wider => widenings += 1,
-            Learnt::Nothing => {
-                if !checker.guess() {
-                    break;
-                }
-            }
-        }
+    checker.rounds(script);
+    // What no round found a value for has none.
+    if checker.diagnostics.iter().any(|d| d.code == "E0221") {
+        checker.settled = true;
+        checker.rounds(script);
     }
     checker.finish()
 }
 
 impl Checker<'_> {
+    /// Walks the script until a round learns nothing.
+    fn rounds(&mut self, script: &ast::Script) {
+        let mut widenings = 0;
+        while widenings < MAX_WIDENINGS {
+            self.begin_round();
+            self.script(script);
+            match self.learnt {
+                Learnt::New => {}
+                Learnt::Wider => widenings += 1,
+                Learnt::Nothing => {
+                    if !self.guess() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// Gives a type to a map that takes it from nothing but itself, such as the
     /// counter of `@x = @x + 1`: the smallest integer, which further rounds widen.
     /// False where there is none, or where another error is to be mended first.
@@ -207,6 +217,11 @@ impl Checker<'_> {
                 max_entries: info.declared.map(|(_, n)| n),
                 span: info.span,
             });
+        }
+        // A variable has no type because of another error, if there is one.
+        let is_error = |d: &Diagnostic| d.severity == Severity::Error;
+        if self.diagnostics.iter().any(|d| is_error(d) && d.code != "E0207") {
+            self.diagnostics.retain(|d| d.code != "E0207");
         }
         (self.program, self.diagnostics)
     }

@@ -78,7 +78,7 @@ pub enum StartValue {
     /// `$N` as the count of `unroll`: outside of 1 to [`MAX_UNROLL`] is a start-up error.
     UnrollCount(u32),
     /// All names of a kind, for programs that compare them: texts of
-    /// [`NameTable::width`] bytes, [`NameTable::len`] of them, then one for all other numbers.
+    /// [`NameTable::width`] bytes, [`NameTable::entries`] of them, then one for all other numbers.
     Names(NameTable),
 }
 
@@ -98,7 +98,7 @@ pub enum NameTable {
 
 impl NameTable {
     /// Numbers from 0 up to this have entries; above all known errors, signals and system calls.
-    pub const fn len(self) -> u32 {
+    pub const fn entries(self) -> u32 {
         match self {
             NameTable::Errors => 136,
             NameTable::Signals => 65,

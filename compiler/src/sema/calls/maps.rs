@@ -57,6 +57,7 @@ pub(super) fn delete(c: &mut Checker, call: &Call) -> Typed {
         let several_maps = call.args.len() > 1 && call.args.iter().all(is_entry);
         if !several_maps {
             let map = c.map(name, first.span);
+            known_map(c, first, "delete")?;
             let key = match &call.args[1..] {
                 [] => whole(c, map, call.span)?,
                 [key] => {
@@ -102,7 +103,7 @@ fn delete_entry(c: &mut Checker, e: &ast::Expr) -> Typed {
             Some(delete_expr(map, key, e.span))
         }
         ast::ExprKind::Index { base, indices } => {
-            let map = map_argument(c, base, "delete")?;
+            let map = known_map(c, base, "delete")?;
             let key = c.map_key(map, indices, e.span)?;
             Some(delete_expr(map, key, e.span))
         }
