@@ -163,7 +163,7 @@ impl Fun<'_, '_, '_> {
                 self.read_far(to, six, from, space);
                 Ok(())
             }
-            (Intrinsic::FromWords, words) => self.from_words(words, e, to),
+            (Intrinsic::FromWords, words) => self.put_words(words, e, to),
             (Intrinsic::CommOfPid, _) => unsupported("comm() of another process", e.span),
             (Intrinsic::Path, _) => unsupported("path()", e.span),
             (Intrinsic::JoinArguments, [argv]) => self.join_arguments(argv, &e.ty, to, e.span),
@@ -172,7 +172,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// A value that came in registers: the last word may be cut short.
-    fn from_words(&mut self, words: &[Expr], e: &Expr, to: Own) -> R<()> {
+    fn put_words(&mut self, words: &[Expr], e: &Expr, to: Own) -> R<()> {
         let size = self.size_of(&e.ty);
         for (i, word) in words.iter().enumerate() {
             let value = self.scalar(word)?;
