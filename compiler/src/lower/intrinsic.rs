@@ -169,7 +169,7 @@ impl Fun<'_, '_, '_> {
                 self.read_far(to, six, from, space);
                 Ok(())
             }
-            (Intrinsic::FromWords, words) => self.from_words(words, e, to),
+            (Intrinsic::FromWords, words) => self.put_words(words, e, to),
             (Intrinsic::CommOfPid, [pid]) => self.comm_of(pid, to, e.span),
             (Intrinsic::Path, [path]) => self.path(path, e, to, fill),
             (Intrinsic::JoinArguments, [argv]) => self.join_arguments(argv, &e.ty, to, e.span),
@@ -178,7 +178,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// A value that came in registers: the last word may be cut short.
-    fn from_words(&mut self, words: &[Expr], e: &Expr, to: Own) -> R<()> {
+    fn put_words(&mut self, words: &[Expr], e: &Expr, to: Own) -> R<()> {
         let size = self.size_of(&e.ty);
         for (i, word) in words.iter().enumerate() {
             let value = self.scalar(word)?;

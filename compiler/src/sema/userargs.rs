@@ -90,7 +90,7 @@ impl Checker<'_> {
             return self.error("E0291", span, message, "floating-point numbers are not supported");
         }
         match &p.place {
-            Place::Registers(words) => self.from_registers(words, ty, p, span),
+            Place::Registers(words) => self.in_registers(words, ty, p, span),
             Place::Stack(at) => {
                 let pointer = stack_address(*at, &ty, span);
                 self.dereference(pointer, span)
@@ -98,7 +98,7 @@ impl Checker<'_> {
             Place::Pointed(pointer) => {
                 let to = Type::Pointer { to: Box::new(ty), space: Space::User };
                 let address = match &**pointer {
-                    Place::Registers(words) => self.from_registers(words, to, p, span)?,
+                    Place::Registers(words) => self.in_registers(words, to, p, span)?,
                     Place::Stack(at) => {
                         let cell = stack_address(*at, &to, span);
                         self.dereference(cell, span)?
@@ -110,7 +110,7 @@ impl Checker<'_> {
         }
     }
 
-    fn from_registers(&mut self, words: &[Word], ty: Type, p: &Parameter, span: Span) -> Typed {
+    fn in_registers(&mut self, words: &[Word], ty: Type, p: &Parameter, span: Span) -> Typed {
         let mut values = Vec::new();
         for word in words {
             let Word::General(n) = word else {
