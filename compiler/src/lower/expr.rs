@@ -252,12 +252,12 @@ impl Fun<'_, '_, '_> {
     /// Writes the value of an expression of any type to a place.
     pub(super) fn into(&mut self, e: &Expr, to: Own, fill: Fill) -> R<()> {
         let outer = std::mem::replace(&mut self.span, e.span);
-        let done = self.into_here(e, to, fill);
+        let done = self.evaluate_into(e, to, fill);
         self.span = outer;
         done
     }
 
-    fn into_here(&mut self, e: &Expr, to: Own, fill: Fill) -> R<()> {
+    fn evaluate_into(&mut self, e: &Expr, to: Own, fill: Fill) -> R<()> {
         use ExprKind::*;
         if e.ty.is_scalar() {
             let value = self.scalar(e)?;

@@ -44,14 +44,7 @@ pub(super) static BUILTINS: &[Builtin] = &[
     Builtin { name: "cpu", build: value!(Intrinsic::Cpu, Type::U32) },
     Builtin { name: "ctx", build: context },
     Builtin { name: "curtask", build: current_task },
-    Builtin {
-        name: "default_str_length",
-        // As it was set; by default the NUL counts, as sizeof(str(...)) has it.
-        build: |c, s| {
-            let set = super::config::value(&c.program.settings, "max_strlen").and_then(|v| v.parse().ok());
-            Some(constant(set.unwrap_or(u64::from(c.env.limits.max_strlen) + 1), Type::I64, s))
-        },
-    },
+    Builtin { name: "default_str_length", build: |c, s| Some(constant(text_length(c), Type::I64, s)) },
     Builtin { name: "elapsed", build: value!(Intrinsic::Elapsed, Type::U64) },
     Builtin { name: "func", build: function },
     Builtin { name: "gid", build: value!(Intrinsic::Gid, Type::U32) },
@@ -200,6 +193,11 @@ const CONFIG: &[(&str, &str)] = &[
     ("license", "GPL"),
 ];
 
+/// `max_strlen` as the user knows it; a text of the default length holds a byte less.
+fn text_length(c: &Checker) -> u64 {
+    super::config::value(&c.program.settings, "max_strlen").and_then(|v| v.parse().ok()).unwrap_or(1024)
+}
+
 /// `config`: the settings in force as a record. Numbers are those of the run, whose
 /// environment may change them; what code was built by is as built.
 fn settings(c: &mut Checker, span: Span) -> Typed {
@@ -209,9 +207,7 @@ fn settings(c: &mut Checker, span: Span) -> Typed {
         let written = given.unwrap_or_else(|| default.to_string());
         let e = match super::config::find(name).map(|s| s.form) {
             Some(super::config::Form::Bool) => constant(u64::from(written == "true"), Type::Bool, span),
-            Some(super::config::Form::Number(..)) if *name == "max_strlen" => {
-                constant(c.env.limits.max_strlen.into(), Type::U64, span)
-            }
+            Some(super::config::Form::Number(..)) if *name == "max_strlen" => constant(text_length(c), Type::U64, span),
             Some(super::config::Form::Number(..)) => c.start(StartValue::Setting((*name).to_string()), Type::U64, span),
             _ => text(written.as_bytes(), span),
         };
