@@ -55,6 +55,41 @@ fn examples_are_small_and_static() {
     }
 }
 
+/// Sixty probes of mixed statements, `lines` lines in all.
+fn long_script(lines: usize) -> String {
+    let mut out = String::new();
+    for probe in 1..=60 {
+        out += &format!("interval:s:{probe} {{\n");
+        for n in 1..lines / 60 - 1 {
+            let a = n / 6 % 4;
+            out += &match n % 6 {
+                0 => format!("  @c{a}[comm, {n}] = count();\n"),
+                1 => format!("  $v{n} = (uint32)pid + {n};\n"),
+                2 => format!("  if (pid == {n}) {{ printf(\"%d %s\\n\", {n}, comm); }}\n"),
+                3 => format!("  @m{a}[tid] = nsecs;\n"),
+                4 => format!("  $w{n} = strncmp(comm, \"abc{n}\", 4) == 0 ? 1 : 2;\n"),
+                _ => format!("  if (@m{a}[tid]) {{ @l = hist(nsecs - @m{a}[tid]); delete(@m{a}, tid); }}\n"),
+            };
+        }
+        out += "}\n";
+    }
+    out
+}
+
+/// Four times the lines may take four times as long; eight is for noise. `make
+/// bench` measures.
+#[test]
+fn the_time_of_a_build_grows_with_the_script() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, out) = (dir.path().join("long.bt"), dir.path().join("tracer"));
+    let mut best = |lines| {
+        fs::write(&script, long_script(lines)).unwrap();
+        (0..3).map(|_| build(&script, &out)).min().unwrap()
+    };
+    let (short, long) = (best(750), best(3000));
+    assert!(long < 8 * short, "{short:?} for 750 lines, {long:?} for 3000");
+}
+
 /// The budget is one of release builds; the best of five on a busy machine.
 #[test]
 fn examples_build_fast() {
