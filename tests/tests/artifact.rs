@@ -86,8 +86,8 @@ fn the_time_of_a_build_grows_with_the_script() {
         fs::write(&script, long_script(lines)).unwrap();
         (0..3).map(|_| build(&script, &out)).min().unwrap()
     };
-    let (short, long) = (best(750), best(3000));
-    assert!(long < 8 * short, "{short:?} for 750 lines, {long:?} for 3000");
+    let (short, long) = (best(300), best(1200));
+    assert!(long < 8 * short, "{short:?} for 300 lines, {long:?} for 1200");
 }
 
 /// The budget is one of release builds; the best of five on a busy machine.
