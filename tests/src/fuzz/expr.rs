@@ -193,7 +193,9 @@ impl Generator {
             return self.int_leaf();
         }
         let name = self.random.pick(&self.macros).clone();
-        format!("{name}({})", self.int(depth - 1))
+        // 0.27.1 mixes up the variables of a macro within the same macro's argument.
+        let argument = if self.common() { self.literal() } else { self.int(depth - 1) };
+        format!("{name}({argument})")
     }
 
     fn block_value(&mut self, depth: usize) -> String {
