@@ -2,7 +2,7 @@
 //! print the same with and without the optimiser.
 //!
 //! The seeds are fixed, so a failure repeats. BTC_FUZZ sets how many programs are
-//! made (default 200, at most 40 of them are run), BTC_FUZZ_SEED the first seed.
+//! made (default 200, at most 20 of them are run), BTC_FUZZ_SEED the first seed.
 //! Longer runs and other oracles: the program `fuzz`, see docs/testing.md.
 #![allow(clippy::unwrap_used, missing_docs)] // test code
 
@@ -10,7 +10,7 @@ use btc_tests::fuzz::check::Checker;
 use btc_tests::fuzz::{Dialect, generate};
 
 /// Programs that are run as well: loading takes the kernel longest.
-const RUN: u64 = 40;
+const RUN: u64 = 20;
 
 #[test]
 fn random_programs_compile_and_load() {

@@ -26,7 +26,7 @@ impl Generator {
             let map = Map { name: format!("@m{}_{n}", self.part), keys, value: None, aggregation: "" };
             let aggregation = self.random.chance(35);
             let map = if aggregation {
-                Map { aggregation: *self.random.pick::<&str>(AGGREGATIONS), ..map }
+                Map { aggregation: self.random.pick::<&str>(AGGREGATIONS), ..map }
             } else {
                 Map { value: Some(self.value_type(0)), ..map }
             };
