@@ -93,7 +93,7 @@ fn cpu_time(script: &Path, out: &Path) -> f64 {
 fn the_time_of_a_build_grows_with_the_script() {
     let dir = tempfile::tempdir().unwrap();
     let (script, out) = (dir.path().join("long.bt"), dir.path().join("tracer"));
-    let mut best = |lines| {
+    let best = |lines| {
         fs::write(&script, long_script(lines)).unwrap();
         (0..3).map(|_| cpu_time(&script, &out)).fold(f64::INFINITY, f64::min)
     };
