@@ -55,6 +55,52 @@ fn examples_are_small_and_static() {
     }
 }
 
+/// Sixty probes of mixed statements, `lines` lines in all.
+fn long_script(lines: usize) -> String {
+    let mut out = String::new();
+    for probe in 1..=60 {
+        out += &format!("interval:s:{probe} {{\n");
+        for n in 1..lines / 60 - 1 {
+            let a = n / 6 % 4;
+            out += &match n % 6 {
+                0 => format!("  @c{a}[comm, {n}] = count();\n"),
+                1 => format!("  $v{n} = (uint32)pid + {n};\n"),
+                2 => format!("  if (pid == {n}) {{ printf(\"%d %s\\n\", {n}, comm); }}\n"),
+                3 => format!("  @m{a}[tid] = nsecs;\n"),
+                4 => format!("  $w{n} = strncmp(comm, \"abc{n}\", 4) == 0 ? 1 : 2;\n"),
+                _ => format!("  if (@m{a}[tid]) {{ @l = hist(nsecs - @m{a}[tid]); delete(@m{a}, tid); }}\n"),
+            };
+        }
+        out += "}\n";
+    }
+    out
+}
+
+/// Seconds of CPU time that a build takes: other programs of the machine do not count.
+fn cpu_time(script: &Path, out: &Path) -> f64 {
+    let words = [btc_tests::btc().unwrap().as_path(), script, out].map(|p| quote(&p.to_string_lossy()));
+    let got = process::shell(&format!("{} build {} -o {} && times", words[0], words[1], words[2]), 120).unwrap();
+    assert_eq!(got.status, 0, "{}", got.err);
+    // The last line is about the shell's children: `0m1.250000s 0m0.030000s`, user and system.
+    let times = got.out.lines().last().unwrap().split_whitespace().next().unwrap();
+    let (minutes, seconds) = times.trim_end_matches('s').split_once('m').unwrap();
+    60.0 * minutes.parse::<f64>().unwrap() + seconds.parse::<f64>().unwrap()
+}
+
+/// Four times the lines may take four times as long; eight is for noise. `make
+/// bench` measures.
+#[test]
+fn the_time_of_a_build_grows_with_the_script() {
+    let dir = tempfile::tempdir().unwrap();
+    let (script, out) = (dir.path().join("long.bt"), dir.path().join("tracer"));
+    let best = |lines| {
+        fs::write(&script, long_script(lines)).unwrap();
+        (0..3).map(|_| cpu_time(&script, &out)).fold(f64::INFINITY, f64::min)
+    };
+    let (short, long) = (best(300), best(1200));
+    assert!(long < 8.0 * short.max(0.02), "{short} s for 300 lines, {long} s for 1200");
+}
+
 /// The budget is one of release builds; the best of five on a busy machine.
 #[test]
 fn examples_build_fast() {

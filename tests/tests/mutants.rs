@@ -8,19 +8,8 @@
 use std::fs;
 use std::process::Command;
 
+use btc_tests::fuzz::random::Random;
 use btc_tests::{case, process, root};
-
-/// Xorshift: enough for choosing where to break something.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit.max(1) as u64) as usize
-    }
-}
 
 /// Splits a script into words, numbers, spaces and single other characters.
 fn tokens(script: &str) -> Vec<String> {
@@ -85,13 +74,17 @@ fn mutate(script: &str, random: &mut Random) -> String {
     for _ in 0..1 + random.below(3) {
         let at = random.below(list.len());
         let other = random.below(list.len());
-        match random.below(5) {
-            0 => {
+        match random.below(20) {
+            0 => list.truncate(at),
+            1 => {
+                list.drain(..at);
+            }
+            2..=5 => {
                 list.remove(at);
             }
-            1 => list.insert(at, list[other].clone()),
-            2 => list.swap(at, other),
-            3 => list.insert(at, SPLICES[random.below(SPLICES.len())].to_owned()),
+            6..=8 => list.insert(at, list[other].clone()),
+            9..=12 => list.swap(at, other),
+            13..=16 => list.insert(at, SPLICES[random.below(SPLICES.len())].to_owned()),
             _ => list[at] = SPLICES[random.below(SPLICES.len())].to_owned(),
         }
         if list.is_empty() {
@@ -104,9 +97,10 @@ fn mutate(script: &str, random: &mut Random) -> String {
 #[test]
 fn mutants_are_built_or_refused() {
     let number = |key: &str, default| std::env::var(key).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let mut random = Random(number("BTC_MUTANT_SEED", 0x9e37_79b9_7f4a_7c15));
+    let mut random = Random::new(number("BTC_MUTANT_SEED", 1));
     let mut scripts: Vec<_> = case::all(&root().join("tests/cases")).unwrap();
     scripts.retain(|c| !c.script.is_empty());
+    assert!(scripts.iter().any(|c| c.name.starts_with("example-")), "the examples are among the cases");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mutant.bt");
     let mut bad = Vec::new();

@@ -215,14 +215,23 @@ impl Checker<'_> {
             UnaryOp::Negate => self.negate(operand, span),
             UnaryOp::Complement => {
                 let e = self.value(operand)?;
+                // An unsigned operand keeps its width, so that the bits above it stay zero.
+                let unsigned = match e.ty {
+                    Type::Int { size, signed: false } => Some(size),
+                    _ => None,
+                };
                 if let Some(v) = super::checker::literal(&e) {
-                    let v = !(v as i64);
-                    return Some(constant(v as u64, types::literal_type(v as u64, v < 0), span));
+                    let v = !(v as u64);
+                    return Some(match unsigned {
+                        Some(size) => constant(v & (u64::MAX >> (64 - 8 * u32::from(size))), e.ty, span),
+                        None => constant(v, types::literal_type(v, (v as i64) < 0), span),
+                    });
                 }
-                let signed = !matches!(e.ty, Type::Int { signed: false, .. });
-                let e = self.integer(e, signed, "the operand of `~`")?;
+                let operand = e.ty.clone();
+                let e = self.integer(e, unsigned.is_none(), "the operand of `~`")?;
                 let ty = e.ty.clone();
-                Some(Expr { kind: ExprKind::Complement(Box::new(e)), ty, span })
+                let all = Expr { kind: ExprKind::Complement(Box::new(e)), ty, span };
+                Some(if unsigned.is_some() { super::convert::convert(all, operand) } else { all })
             }
             UnaryOp::Not => {
                 let e = self.condition(operand)?;

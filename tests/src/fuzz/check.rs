@@ -87,7 +87,8 @@ impl Checker {
 
 /// The first line that says what is wrong, without the numbers in it.
 fn first_error(err: &str) -> String {
-    let line = err.lines().find(|l| l.contains("rror") || l.contains("panicked")).or(err.lines().next());
+    let is_error = |l: &&str| l.starts_with("error") || l.contains("ERROR") || l.contains("panicked");
+    let line = err.lines().find(is_error).or(err.lines().next());
     let line = line.unwrap_or_default();
     let line = line.rsplit_once("ERROR: ").map_or(line, |(_, rest)| rest);
     // Numbers and names of the program differ from case to case; not the error's code.

@@ -26,7 +26,7 @@ impl Generator {
             let map = Map { name: format!("@m{}_{n}", self.part), keys, value: None, aggregation: "" };
             let aggregation = self.random.chance(35);
             let map = if aggregation {
-                Map { aggregation: *self.random.pick::<&str>(AGGREGATIONS), ..map }
+                Map { aggregation: self.random.pick::<&str>(AGGREGATIONS), ..map }
             } else {
                 Map { value: Some(self.value_type(0)), ..map }
             };
@@ -46,8 +46,14 @@ impl Generator {
             };
             Node::Line(format!("{place} = {value};"))
         };
-        let lines = maps.iter().map(&mut line).collect();
+        let mut lines: Vec<Node> = maps.iter().map(&mut line).collect();
         self.maps = maps;
+        for n in 0..if self.common() { 4 } else { 0 } {
+            let name = format!("$edge{n}");
+            let value = *self.random.pick(super::expr::EDGES);
+            lines.push(Node::Line(format!("{name} = (int64)({value});")));
+            self.variables.push(Variable { name, ty: Type::INT64, mutable: false });
+        }
         lines
     }
 
@@ -198,7 +204,9 @@ impl Generator {
     }
 
     fn step(&mut self) -> Node {
-        let form = *self.random.pick(&["#++;", "#--;", "++#;", "--#;"]);
+        // 0.27.1 reads `if (...) { } --$x` as a step of what the `if` gives.
+        let forms: &[&str] = if self.common() { &["#++;", "#--;"] } else { &["#++;", "#--;", "++#;", "--#;"] };
+        let form = *self.random.pick(forms);
         let place = match self.map(Type::is_int) {
             Some(m) if self.random.chance(50) => self.element(&m),
             _ => match self.target(Type::is_int) {

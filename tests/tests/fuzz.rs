@@ -1,0 +1,40 @@
+//! Random valid programs: each must compile; as root each must load, run, and
+//! print the same with and without the optimiser.
+//!
+//! The seeds are fixed, so a failure repeats. BTC_FUZZ sets how many programs are
+//! made (default 200, at most 20 of them are run), BTC_FUZZ_SEED the first seed.
+//! Longer runs and other oracles: the program `fuzz`, see docs/testing.md.
+#![allow(clippy::unwrap_used, missing_docs)] // test code
+
+use btc_tests::fuzz::check::Checker;
+use btc_tests::fuzz::{Dialect, generate};
+
+/// Programs that are run as well: loading takes the kernel longest.
+const RUN: u64 = 20;
+
+#[test]
+fn random_programs_compile_and_load() {
+    let number = |key: &str, default| std::env::var(key).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let (first, count): (u64, u64) = (number("BTC_FUZZ_SEED", 1), number("BTC_FUZZ", 200));
+    let dir = tempfile::tempdir().unwrap();
+    let root = btc_tests::is_root();
+    if !root {
+        eprintln!("not root: the programs are compiled only");
+    }
+    let mut bad = Vec::new();
+    for seed in first..first + count {
+        let load = root && seed - first < RUN;
+        let checker = Checker {
+            btc: btc_tests::btc().unwrap(),
+            dir: dir.path().to_path_buf(),
+            load,
+            unoptimized: load,
+            oracle: None,
+        };
+        let script = generate(seed, Dialect::Full, 3, 6);
+        if let Err(found) = checker.check(&script) {
+            bad.push(format!("=== seed {seed}: {}\n{}\n{}", found.kind, found.text, script.text()));
+        }
+    }
+    assert!(bad.is_empty(), "{} programs:\n{}", bad.len(), bad.join("\n"));
+}
