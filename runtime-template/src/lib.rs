@@ -154,7 +154,7 @@ fn run(
     if plan.units.is_empty() {
         bail!("none of the script's probes exists here: nothing to trace");
     }
-    let loaded = load::load(context, Image::new(payload.object)?, &plan)?;
+    let loaded = load::load(context, Image::new(&payload.object)?, &plan)?;
     let ring_fd = manifest_map(context, MapRole::Events).and_then(|id| loaded.map(context, id));
     let ring = ring_fd.map(open_ring).transpose()?;
     let renderer = renderer(context, &plan);

@@ -29,10 +29,10 @@ pub(super) fn inspect(file: &Path) -> Result<ExitCode> {
     for r in &m.requirements {
         println!("requires    {:?} for {}", r.feature, r.construct);
     }
-    for relocation in sites::relocations(payload.object)? {
+    for relocation in sites::relocations(&payload.object)? {
         println!("relocation  {relocation}");
     }
-    for symbol in sites::kernel_symbols(payload.object)? {
+    for symbol in sites::kernel_symbols(&payload.object)? {
         println!("symbol      {symbol}");
     }
     for slot in &m.slots {

@@ -57,7 +57,7 @@ pub fn write(directory: &Path, payload: &[u8]) -> Result<()> {
     put("src/main.rs", main_source(script).as_bytes())?;
     put("payload.bin", payload)?;
     put("script.bt", content.source)?;
-    put("tracer.bpf.o", content.object)?;
+    put("tracer.bpf.o", &content.object)?;
     for (path, text) in template::sources().iter().filter(|(p, _)| p.starts_with("runtime-template/")) {
         put(path, text.as_bytes())?;
     }

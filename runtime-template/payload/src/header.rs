@@ -2,25 +2,22 @@
 //! script's source.
 //!
 //! In: the three parts (compiler) or one byte slice (runtime). Out: one byte
-//! slice, or the parts borrowed from it. Everything is little-endian; the object
-//! starts at a multiple of eight, so that it can be handed to an ELF reader as
-//! it is. A payload that was cut, damaged or written by another version is
+//! slice, or the parts of it. Everything is little-endian; the object's zeros are
+//! packed. A payload that was cut, damaged or written by another version is
 //! refused with the reason, before anything of it is used.
 
 use crate::manifest::Manifest;
+use crate::zeros;
 use std::fmt;
 
 /// First bytes of every payload.
 pub const MAGIC: [u8; 8] = *b"btcpayld";
 
 /// Raised whenever anything in this crate changes its meaning or its encoding.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Size of the fixed header in bytes.
 pub const HEADER_SIZE: usize = 48;
-
-/// Alignment of the object within the payload, in bytes.
-const OBJECT_ALIGN: usize = 8;
 
 /// What is wrong with a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,13 +48,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A decoded payload; object and source are borrowed from the bytes.
+/// A decoded payload; the source is borrowed from the bytes.
 #[derive(Debug)]
 pub struct Payload<'a> {
     /// What ELF cannot say.
     pub manifest: Manifest,
     /// The BPF ELF object.
-    pub object: &'a [u8],
+    pub object: Vec<u8>,
     /// The script as it was compiled.
     pub source: &'a [u8],
 }
@@ -74,9 +71,8 @@ pub fn write(manifest: &Manifest, object: &[u8], source: &[u8]) -> Result<Vec<u8
     let encoded = postcard::to_allocvec(manifest).map_err(|e| Error::Manifest(e.to_string()))?;
     let mut body = encoded;
     let manifest_len = body.len();
-    body.resize((HEADER_SIZE + manifest_len).next_multiple_of(OBJECT_ALIGN) - HEADER_SIZE, 0);
     let object_at = HEADER_SIZE + body.len();
-    body.extend_from_slice(object);
+    body.extend_from_slice(&zeros::pack(object));
     let source_at = HEADER_SIZE + body.len();
     body.extend_from_slice(source);
 
@@ -113,7 +109,7 @@ pub fn read(bytes: &[u8]) -> Result<Payload<'_>, Error> {
     let manifest = body.get(..manifest_len).ok_or(Error::Truncated)?;
     Ok(Payload {
         manifest: postcard::from_bytes(manifest).map_err(|e| Error::Manifest(e.to_string()))?,
-        object: bytes.get(object_at..source_at).ok_or(Error::Truncated)?,
+        object: bytes.get(object_at..source_at).and_then(zeros::unpack).ok_or(Error::Truncated)?,
         source: bytes.get(source_at..end).ok_or(Error::Truncated)?,
     })
 }
@@ -126,7 +122,7 @@ mod tests {
     fn round_trip() {
         let bytes = write(&Manifest::default(), b"object", b"source").unwrap();
         let back = read(&bytes).unwrap();
-        assert_eq!((back.object, back.source), (&b"object"[..], &b"source"[..]));
+        assert_eq!((&back.object[..], back.source), (&b"object"[..], &b"source"[..]));
         assert_eq!(back.manifest, Manifest::default());
     }
 

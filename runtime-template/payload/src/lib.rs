@@ -13,3 +13,4 @@ pub mod layout;
 pub mod manifest;
 pub mod probe;
 pub mod start;
+pub mod zeros;
