@@ -5,11 +5,11 @@
 //! gone, so records would reach nobody.
 //!
 //! The helper takes a part of C's formats and every argument as 64 bits, texts by
-//! address (kernel/bpf/helpers.c, `bpf_bprintf_prepare`): conversions get the
-//! length `ll`, and what it does not know is an error here.
+//! address (kernel/bpf/helpers.c, `bpf_bprintf_prepare`): what it does not
+//! know is an error here.
 
 use btc_payload::event::Action;
-use btc_payload::format::{Conversion, Format, Piece, Spec};
+use btc_payload::format::{Conversion, Format, Length, Piece, Spec};
 use btc_payload::probe::AttachPoint;
 
 use super::function::Fun;
@@ -102,8 +102,13 @@ fn kernel_conversion(spec: &Spec) -> Result<String, String> {
     let flags = [(spec.left, "-"), (spec.zero, "0"), (spec.plus, "+"), (spec.space, " ")];
     let flags: String = flags.iter().filter(|f| f.0).map(|f| f.1).collect();
     let width = spec.width.map(|w| w.to_string()).unwrap_or_default();
+    let length = match spec.length {
+        Length::Full => "",
+        Length::Long => "ll",
+        Length::Short | Length::Char => return Err(format!("a length before `{letters}`")),
+    };
     let (prefix, letters) = match spec.conversion {
-        Signed | Unsigned | Hex | HexUpper => ("ll", letters),
+        Signed | Unsigned | Hex | HexUpper => (length, letters),
         // `%p` hides the address.
         Pointer => ("ll", "x"),
         Text => ("", letters),
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn conversions_are_those_of_the_kernel() {
         let kernel = |text: &[u8]| kernel_format(&Format::parse(text).unwrap()).map(|t| String::from_utf8(t).unwrap());
-        assert_eq!(kernel(b"%-5d %s %x%% %p\n").unwrap(), "%-5lld %s %llx%% 0x%llx\n\0");
+        assert_eq!(kernel(b"%-5d %s %lx%% %p\n").unwrap(), "%-5d %s %llx%% 0x%llx\n\0");
         assert_eq!(kernel(b"%r").unwrap_err(), "`%r`");
         assert_eq!(kernel(b"%.3s").unwrap_err(), "`#` or a precision before `s`");
     }

@@ -49,7 +49,7 @@ pub struct Spec {
 /// Length modifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Length {
-    /// None: the argument's own size.
+    /// None: 32 bits, C's `int`.
     #[default]
     Full,
     /// `hh`: 8 bits.

@@ -33,8 +33,8 @@ impl Renderer<'_> {
         let start = out.len();
         match spec.conversion {
             Signed | Unsigned | Hex | HexUpper | Octal => return push_integer(out, spec, ty, bytes),
-            Char => out.push(value(ty, bytes).0 as u8),
-            Pointer => match value(ty, bytes).0 as u64 {
+            Char => out.push(value(ty, bytes) as u8),
+            Pointer => match value(ty, bytes) as u64 {
                 0 => out.push(b'0'),
                 address => super::text::push_pointer(out, address),
             },
@@ -54,7 +54,7 @@ impl Renderer<'_> {
                     push_byte(out, b);
                 }
             }
-            GfpFlags => out.extend_from_slice(super::names::gfp_flags(value(ty, bytes).0 as u64).as_bytes()),
+            GfpFlags => out.extend_from_slice(super::names::gfp_flags(value(ty, bytes) as u64).as_bytes()),
         }
         widen(out, start, spec, if spec.zero { b'0' } else { b' ' });
     }
@@ -65,29 +65,29 @@ fn content<'b>(ty: &ValueType, bytes: &'b [u8]) -> &'b [u8] {
     if matches!(ty, ValueType::Buf { .. }) { buffer(bytes) } else { bytes }
 }
 
-/// An argument as an integer, and its size.
-fn value(ty: &ValueType, bytes: &[u8]) -> (i64, u32) {
+/// An argument as an integer.
+fn value(ty: &ValueType, bytes: &[u8]) -> i64 {
     match ty {
         ValueType::Int { size, signed } | ValueType::Enum { size, signed, .. } => {
-            (integer(bytes, (*size).into(), *signed), (*size).into())
+            integer(bytes, (*size).into(), *signed)
         }
-        ValueType::Bool => (integer(bytes, 1, false), 1),
-        ValueType::Avg { signed } => (average(bytes, *signed) as i64, 8),
-        ValueType::ErrnoText | ValueType::SignalName => (integer(bytes, 4, true), 4),
-        ValueType::Username => (integer(bytes, 4, false), 4),
-        _ => (word(bytes, 0) as i64, 8),
+        ValueType::Bool => integer(bytes, 1, false),
+        ValueType::Avg { signed } => average(bytes, *signed) as i64,
+        ValueType::ErrnoText | ValueType::SignalName => integer(bytes, 4, true),
+        ValueType::Username => integer(bytes, 4, false),
+        _ => word(bytes, 0) as i64,
     }
 }
 
-/// Appends one of the integer conversions. As in C, what is narrower than an
-/// `int` is promoted to it.
+/// Appends one of the integer conversions. The length decides how much of the value
+/// is shown, whatever its type, as in C: without one, an `int`.
 fn push_integer(out: &mut Vec<u8>, spec: &Spec, ty: &ValueType, bytes: &[u8]) {
-    let (value, size) = value(ty, bytes);
+    let value = value(ty, bytes);
     let bits = match spec.length {
         Length::Char => 8,
         Length::Short => 16,
         Length::Long => 64,
-        Length::Full => (size * 8).max(32),
+        Length::Full => 32,
     };
     let shift = 64 - bits;
     let unsigned = (value as u64) << shift >> shift;
