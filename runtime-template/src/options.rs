@@ -7,7 +7,7 @@
 
 use crate::target::regex::Regex;
 use anyhow::{Context, Result, anyhow, bail};
-use btc_payload::manifest::{Manifest, NamedOption, OptionValue};
+use btc_payload::manifest::{Manifest, MapRole, NamedOption, OptionValue};
 use std::path::PathBuf;
 
 /// What to do.
@@ -239,7 +239,17 @@ pub fn parse(manifest: &Manifest, args: impl Iterator<Item = String>) -> Result<
             named(&manifest.options, &mut o, &arg, &mut args)?;
         }
     }
+    check_maps(manifest, &o)?;
     Ok(o)
+}
+
+/// Sizes of maps that the script does not have are slips.
+fn check_maps(manifest: &Manifest, o: &Options) -> Result<()> {
+    let known = |name: &String| manifest.maps.iter().any(|m| m.role == MapRole::Script && m.name == *name);
+    match o.map_sizes.iter().find(|(name, _)| !known(name)) {
+        Some((name, _)) => bail!("--map {name}: the script has no such map; --list shows those it has"),
+        None => Ok(()),
+    }
 }
 
 /// Handles `arg` when it is one of [`FLAGS`].
@@ -366,6 +376,8 @@ fn suffix_factor(suffix: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use btc_payload::layout::ValueType;
+    use btc_payload::manifest::{Map, MapKind};
 
     fn manifest() -> Manifest {
         let option = |name: &str, default| NamedOption { name: name.into(), default, help: String::new() };
@@ -375,6 +387,15 @@ mod tests {
                 option("bb", OptionValue::Bool(false)),
                 option("name", OptionValue::Text("none".into())),
             ],
+            maps: vec![Map {
+                name: "@x".into(),
+                symbol: "at_x".into(),
+                role: MapRole::Script,
+                kind: MapKind::Hash,
+                key: ValueType::Unit,
+                value: ValueType::Unit,
+                max_entries: None,
+            }],
             ..Manifest::default()
         }
     }

@@ -192,7 +192,8 @@ fn runs_in_an_empty_chroot() {
         &script,
         "BEGIN { printf(\"%s %d\\n\", comm, curtask->tgid == pid); printf(\"%s\\n\", strftime(\"%Y\", nsecs)); }
 tracepoint:sched:sched_switch { @switches = count(); }
-interval:ms:500 { printf(\"%d\\n\", (int64)@switches > 0); clear(@switches); exit(); }\n",
+interval:ms:500 { printf(\"%d\\n\", (int64)@switches > 0); exit(); }
+END { clear(@switches); }\n",
     )
     .unwrap();
     let jail = dir.path().join("jail");

@@ -194,7 +194,7 @@ mod tests {
             show(&keyed, &[(1, 10), (2, 20)], all, OutputFormat::Json),
             "{\"type\": \"map\", \"data\": {\"@m\": {\"1\": 10, \"2\": 20}}}\n"
         );
-        assert_eq!(show(&keyed, &[], all, OutputFormat::Json), "{\"type\": \"map\", \"data\": {\"@m\": {}}}\n");
+        assert_eq!(show(&keyed, &[], all, OutputFormat::Json), "");
         let scalar = map(ValueType::Unit, ValueType::Count);
         assert_eq!(show(&scalar, &[(0, 3)], all, OutputFormat::Json), "{\"type\": \"map\", \"data\": {\"@m\": 3}}\n");
     }
