@@ -44,6 +44,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("E0101", "a script of megabytes; syntax/parse/tests.rs"),
     ("E0102", "an expression of hundreds of operators; syntax/parse/tests.rs"),
     ("E0107", "a directive cut off by the end of an item; syntax/parse/tests.rs"),
+    ("E0225", "values of such types are refused where they are read"),
     ("E0331", "needs a folder that everybody may write to; the case import-world-writable"),
     ("E0456", "the grammar has a better message for what a script can write"),
     ("E0508", "a header that includes itself; syntax/c/tests.rs"),
