@@ -112,6 +112,8 @@ pub struct Probe {
     pub written: String,
     /// Name given by `name=probe`.
     pub label: Option<String>,
+    /// Number of the probe in the script; attach points with commas between them share it.
+    pub block: u32,
     /// Scratch variables; the index is a [`LocalId`].
     pub locals: Vec<Local>,
     /// Predicate (type `Bool`).

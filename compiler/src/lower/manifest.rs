@@ -35,6 +35,7 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         attach: p.attach.clone(),
         written: p.written.clone(),
         label: p.label.clone(),
+        block: p.block,
         identity_slot: identity.get(&i).copied(),
         filters_pid: Fun::filters_pid(p.kind),
         binary: p.binary.clone(),

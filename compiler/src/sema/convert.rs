@@ -229,7 +229,9 @@ impl Checker<'_> {
     fn cast_value(&mut self, e: Expr, want: Type, span: Span) -> Typed {
         use Type::*;
         let done = |kind| Some(Expr { kind, ty: want.clone(), span });
-        if e.ty == want {
+        // A cast literal that no int64 holds is no literal any more: it may wrap where it goes.
+        let wraps = literal(&e).is_some_and(|v| v > i128::from(i64::MAX));
+        if e.ty == want && !wraps {
             return Some(Expr { span, ..e });
         }
         // What a kernel enumeration has is known on the target only.

@@ -80,10 +80,10 @@ impl Checker<'_> {
         });
         let mut index = 0;
         let mut any = false;
-        for probe in probes {
+        for (block, probe) in probes.enumerate() {
             any = true;
             for point in &probe.attach_points {
-                self.attach_point(probe, point, index);
+                self.attach_point((block as u32, probe), point, index);
                 index += 1;
             }
         }
@@ -125,7 +125,7 @@ impl Checker<'_> {
         self.map_info_mut(id).declared = Some((kind, entries));
     }
 
-    fn attach_point(&mut self, probe: &ast::Probe, point: &ast::AttachPoint, index: usize) {
+    fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
         let (provider, mut attach) = match probes::parse(point) {
             Ok(found) => found,
             Err(d) => return self.report(d),
@@ -166,6 +166,7 @@ impl Checker<'_> {
             kind: provider.kind,
             written: state.written,
             label: point.label.as_ref().map(|l| l.value.clone()),
+            block,
             locals: state.locals,
             predicate,
             body,

@@ -74,6 +74,8 @@ pub struct Program {
     pub written: String,
     /// Name given by `name=probe`.
     pub label: Option<String>,
+    /// Number of the probe in the script; attach points with commas between them share it.
+    pub block: u32,
     /// Does it ask which attach point fired? Then it reads the attach cookie
     /// where the kernel has one, else the `.rodata` word at this offset.
     pub identity_slot: Option<u32>,

@@ -150,11 +150,14 @@ impl Plan {
     /// Expands and groups all attach points.
     pub fn new(context: &Context<'_>) -> Result<Plan> {
         let mut plan = Plan::default();
+        let (mut missing, mut matched) = (Vec::new(), std::collections::BTreeSet::new());
         for (index, program) in context.manifest.programs.iter().enumerate() {
             let place = context.place(program.location);
             let found = expand(context, program).with_context(|| format!("{place}: {}", program.written))?;
             if found.is_empty() {
-                plan.missing.push(format!("{place}: No matches for {}", program.written));
+                missing.push((program, format!("{place}: No matches for {}", program.written)));
+            } else {
+                matched.insert(program.block);
             }
             let wanted = |f: &Found| {
                 let special = matches!(program.attach, AttachPoint::Begin | AttachPoint::End);
@@ -166,6 +169,9 @@ impl Plan {
             }
             plan.add(context, index, program, found).with_context(|| format!("{place}: {}", program.written))?;
         }
+        // A pattern may match nothing where another attach point of its probe does.
+        missing.retain(|(program, _)| !(is_pattern(&program.attach) && matched.contains(&program.block)));
+        plan.missing = missing.into_iter().map(|(_, message)| message).collect();
         plan.check_limits(context)?;
         Ok(plan)
     }
