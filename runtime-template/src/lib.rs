@@ -148,7 +148,8 @@ fn run(
 ) -> Result<i32> {
     let plan = Plan::new(context)?;
     report_missing(context, &plan.missing)?;
-    if manifest_is_empty(context) {
+    // A tracer for tests of a script that has none.
+    if context.manifest.programs.is_empty() {
         return Ok(0);
     }
     if plan.units.is_empty() {
@@ -200,11 +201,6 @@ fn report_missing(context: &Context<'_>, missing: &[String]) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// A tracer for tests of a script that has none.
-fn manifest_is_empty(context: &Context<'_>) -> bool {
-    context.manifest.programs.is_empty()
 }
 
 fn manifest_map(context: &Context<'_>, role: MapRole) -> Option<MapId> {
@@ -314,31 +310,16 @@ fn announce(tracer: &mut Tracer<'_>, attached: usize) {
 /// datagram to the socket that the environment names, `@` being an abstract one
 /// (sd_notify(3)). Nobody may listen any more; that is no reason to stop.
 fn notify_service_manager() {
+    use std::os::linux::net::SocketAddrExt;
     use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    // SAFETY: an all-zero address is valid; the name is copied within its bounds.
-    unsafe {
-        let mut address: libc::sockaddr_un = std::mem::zeroed();
-        let bytes = name.as_bytes();
-        if bytes.is_empty() || bytes.len() >= address.sun_path.len() {
-            return;
-        }
-        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
-        for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-            *to = *from as libc::c_char;
-        }
-        if bytes[0] == b'@' {
-            address.sun_path[0] = 0;
-        }
-        let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + bytes.len();
-        let socket = libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
-        if socket >= 0 {
-            let ready = b"READY=1";
-            let to = (&raw const address).cast();
-            let flags = libc::MSG_NOSIGNAL;
-            libc::sendto(socket, ready.as_ptr().cast(), ready.len(), flags, to, length as libc::socklen_t);
-            libc::close(socket);
-        }
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&name),
+    };
+    if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
+        let _ = socket.send_to_addr(b"READY=1", &address);
     }
 }
 

@@ -1,3 +1,5 @@
+//! Types, parameters and lines of a program that the C compiler makes here.
+
 use super::*;
 use crate::btf::BtfSources;
 use crate::ctypes::CKind;

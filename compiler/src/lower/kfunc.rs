@@ -25,17 +25,23 @@ const COMM: u32 = 16;
 impl Fun<'_, '_, '_> {
     /// Calls a kernel function.
     pub(super) fn kfunc(&mut self, name: &str, ty: CTypeId, args: &[Expr], e: &Expr) -> R<Value> {
+        let values = self.registers(args, Self::typed_scalar)?;
+        let result = self.call_kernel(name, ty, &values);
+        Ok(if e.ty == Type::Void || matches!(e.ty, Type::Pointer { .. }) { result } else { self.wrap(result, &e.ty) })
+    }
+
+    /// Arguments as registers hold them: scalars, and addresses of all else.
+    fn registers(&mut self, args: &[Expr], scalar: fn(&mut Self, &Expr) -> R<Value>) -> R<Vec<Value>> {
         let mut values = Vec::new();
         for a in args {
             values.push(if a.ty.is_scalar() {
-                self.typed_scalar(a)?
+                scalar(self, a)?
             } else {
                 let place = self.memory(a)?;
                 self.b.address(place.ptr)
             });
         }
-        let result = self.call_kernel(name, ty, &values);
-        Ok(if e.ty == Type::Void || matches!(e.ty, Type::Pointer { .. }) { result } else { self.wrap(result, &e.ty) })
+        Ok(values)
     }
 
     fn call_kernel(&mut self, name: &str, ty: CTypeId, args: &[Value]) -> Value {
@@ -140,15 +146,7 @@ impl Fun<'_, '_, '_> {
 
     /// A line for the kernel's trace pipe.
     pub(super) fn debugf(&mut self, format: &[u8], args: &[Expr]) -> R<Value> {
-        let mut values = Vec::new();
-        for a in args {
-            values.push(if a.ty.is_scalar() {
-                self.scalar(a)?
-            } else {
-                let place = self.memory(a)?;
-                self.b.address(place.ptr)
-            });
-        }
+        let mut values = self.registers(args, Self::scalar)?;
         let zero = self.b.iconst(0);
         values.resize(3, zero);
         let at = self.cx.rodata.constant(format);

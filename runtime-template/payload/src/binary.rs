@@ -26,12 +26,16 @@ impl BinaryId {
         let id = notes.flat_map(Notes).find(|n| n.kind == BUILD_ID && n.name == b"GNU\0");
         match id {
             Some(n) => BinaryId::BuildId(n.content.to_vec()),
-            None => BinaryId::Code(code.fold(0xcbf2_9ce4_8422_2325, fnv)),
+            None => BinaryId::Code(code.fold(FNV_START, fnv)),
         }
     }
 }
 
-fn fnv(start: u64, bytes: &[u8]) -> u64 {
+/// Where [`fnv`] begins.
+pub(crate) const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a over 64 bits, begun or gone on with: finds differences, not malice.
+pub(crate) fn fnv(start: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(start, |hash, &b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 

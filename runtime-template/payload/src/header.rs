@@ -6,6 +6,7 @@
 //! packed. A payload that was cut, damaged or written by another version is
 //! refused with the reason, before anything of it is used.
 
+use crate::binary::{FNV_START, fnv};
 use crate::manifest::Manifest;
 use crate::zeros;
 use std::fmt;
@@ -59,11 +60,9 @@ pub struct Payload<'a> {
     pub source: &'a [u8],
 }
 
-/// FNV-1a over 64 bits of the header before its checksum and of what follows
-/// it: detects damage, not malice.
+/// Of the header before its checksum and of what follows it.
 fn checksum(head: &[u8], body: &[u8]) -> u64 {
-    let mix = |h: u64, &b: &u8| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
-    body.iter().fold(head.iter().fold(0xcbf2_9ce4_8422_2325, mix), mix)
+    fnv(fnv(FNV_START, head), body)
 }
 
 /// Assembles a payload.

@@ -16,8 +16,8 @@ pub fn pack(bytes: &[u8]) -> Vec<u8> {
     let (mut out, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let rest = &bytes[at..];
-        let plain = (0..rest.len()).find(|&i| zeros(&rest[i..]) >= WORTH.min(rest.len() - i)).unwrap_or(rest.len());
-        let plain = plain.min(usize::from(u8::MAX));
+        let most = rest.len().min(usize::from(u8::MAX));
+        let plain = (0..most).find(|&i| zeros(&rest[i..]) >= WORTH.min(rest.len() - i)).unwrap_or(most);
         let zeros = zeros(&rest[plain..]).min(usize::from(u8::MAX));
         out.push(plain as u8);
         out.extend_from_slice(&rest[..plain]);

@@ -91,16 +91,7 @@ impl Renderer<'_> {
             }
             CharArray { .. } => out.extend_from_slice(until_nul(bytes)),
             Buf { .. } => push_escaped(out, buffer(bytes), false),
-            Array { elem, len } => {
-                out.push(b'[');
-                for i in 0..*len {
-                    if i > 0 {
-                        out.push(b',');
-                    }
-                    self.text(out, elem, slice(bytes, i * elem.size(), elem.size()));
-                }
-                out.push(b']');
-            }
+            Array { elem, len } => self.array(out, elem, *len, bytes),
             Tuple(elems) => {
                 out.push(b'(');
                 self.list(out, elems, bytes);
@@ -124,16 +115,7 @@ impl Renderer<'_> {
                     None => push_pointer(out, word(bytes, 0)),
                 }
             }
-            Mac => {
-                for i in 0..6 {
-                    if i > 0 {
-                        out.push(b':');
-                    }
-                    let b = bytes.get(i).copied().unwrap_or(0);
-                    super::number::push_bits(out, u64::from(b >> 4), 4, true);
-                    super::number::push_bits(out, u64::from(b & 15), 4, true);
-                }
-            }
+            Mac => push_mac(out, bytes),
             Inet => push_address(out, bytes),
             Timestamp { format } => {
                 let at = self.wall_offset.wrapping_add(word(bytes, 0) as i64);
@@ -162,6 +144,17 @@ impl Renderer<'_> {
             Hist { .. } | Lhist { .. } => hist::text(out, ty, bytes, 1),
             Tseries { .. } => self.series_text(out, ty, bytes),
         }
+    }
+
+    fn array(&mut self, out: &mut Vec<u8>, elem: &ValueType, len: u32, bytes: &[u8]) {
+        out.push(b'[');
+        for i in 0..len {
+            if i > 0 {
+                out.push(b',');
+            }
+            self.text(out, elem, slice(bytes, i * elem.size(), elem.size()));
+        }
+        out.push(b']');
     }
 
     /// Appends count, average and total; `print()` divides the average.
@@ -295,6 +288,18 @@ fn push_address(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends nanoseconds as six or nine digits, for time formats.
 pub fn push_fraction(out: &mut Vec<u8>, nanoseconds: u64, digits: usize) {
     push_padded(out, if digits == 6 { nanoseconds / 1000 } else { nanoseconds }, digits);
+}
+
+/// Appends a hardware address.
+fn push_mac(out: &mut Vec<u8>, bytes: &[u8]) {
+    for i in 0..6 {
+        if i > 0 {
+            out.push(b':');
+        }
+        let b = bytes.get(i).copied().unwrap_or(0);
+        super::number::push_bits(out, u64::from(b >> 4), 4, true);
+        super::number::push_bits(out, u64::from(b & 15), 4, true);
+    }
 }
 
 /// Appends a value divided by the `div` of print().

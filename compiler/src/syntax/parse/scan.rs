@@ -414,15 +414,7 @@ impl Scanner<'_> {
             let depth = open.len();
             let top = open.last_mut().unwrap_or(&mut root);
             match b {
-                b'"' => {
-                    let faults = self.faults.len();
-                    self.string();
-                    if self.faults.len() > faults {
-                        // What the rest of the line closes is closed, or
-                        // everything behind it would be lost as well.
-                        self.pos = at + 1;
-                    }
-                }
+                b'"' => self.string_or_quote(),
                 b'\'' => self.character(),
                 b'/' if matches!(self.byte(at + 1), b'/' | b'*') => self.layout(),
                 b'/' if stop == Stop::Predicate && depth == 0 => {
@@ -485,6 +477,16 @@ impl Scanner<'_> {
         }
         if let Some(o) = open.last() {
             self.faults.push(Fault::Unclosed { open: o.at, bracket: o.bracket, at: self.pos, found: None });
+        }
+    }
+
+    /// A text; of one without an end, the quote alone: what the rest of the line
+    /// closes is closed, or everything behind it would be lost as well.
+    fn string_or_quote(&mut self) {
+        let (at, faults) = (self.pos, self.faults.len());
+        self.string();
+        if self.faults.len() > faults {
+            self.pos = at + 1;
         }
     }
 
