@@ -154,7 +154,7 @@ impl Fun<'_, '_, '_> {
             (Intrinsic::ReadBuf, [pointer, length]) => self.read_buffer(pointer, length, e, to, fill),
             (Intrinsic::BufOfArray, [array]) => self.buffer_of_array(array, e, to, fill),
             (Intrinsic::BufOfArray, [value, length]) => self.buffer_of_value(value, length, e, to, fill),
-            (Intrinsic::StackTrace, []) => self.stack_trace(e, to),
+            (Intrinsic::StackTrace, count) => self.stack_trace(e, count.first(), to),
             (Intrinsic::UserSymbol, [address]) => {
                 let v = self.scalar(address)?;
                 self.b.store(to.ptr, width(8), v);
@@ -377,13 +377,24 @@ impl Fun<'_, '_, '_> {
         Ok(())
     }
 
-    fn stack_trace(&mut self, e: &Expr, to: Own) -> R<()> {
+    fn stack_trace(&mut self, e: &Expr, count: Option<&Expr>, to: Own) -> R<()> {
         let Type::Stack { user, frames, .. } = e.ty else { return internal("stack of another type", e.span) };
         let pid = if user { self.process_id(PidNamespace::Initial, true) } else { self.b.iconst(0) };
         self.b.store(to.at(4).ptr, width(4), pid);
         self.b.store_const(to.at(8).ptr, width(8), self.index as i64);
         let context = self.b.address(self.context);
-        let (buffer, size) = (self.b.address(to.at(STACK_HEADER).ptr), self.b.iconst(i64::from(frames) * 8));
+        let size = match count {
+            None => self.b.iconst(i64::from(frames) * 8),
+            Some(count) => {
+                self.zero(to.at(STACK_HEADER), frames * 8);
+                let count = self.scalar(count)?;
+                let (count, most) = (self.b.barrier(count), self.b.iconst(i64::from(frames)));
+                let count = self.b.umin(count, most);
+                let three = self.b.iconst(3);
+                self.b.shl(count, three)
+            }
+        };
+        let buffer = self.b.address(to.at(STACK_HEADER).ptr);
         let flags = self.b.iconst(if user { USER_STACK } else { 0 });
         // The helper zeroes what it does not fill.
         let got = self.b.call_helper(Helper::GetStack, &[context, buffer, size, flags]);
