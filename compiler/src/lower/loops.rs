@@ -289,7 +289,7 @@ impl Fun<'_, '_, '_> {
             };
             f.locate(span);
             f.enter_scope(outer, captured, capture)?;
-            f.forget_values(outer, body, captured, capture);
+            f.forget_values(body, captured);
             enter(&mut f, capture)?;
             f.block(body)?;
             f.b.ret_const(0);
@@ -339,25 +339,41 @@ impl Fun<'_, '_, '_> {
     /// The values of `$n++` are new in every round, and once a branch behind the
     /// loop depends on `$n` it counts up to its limit of instructions. The sign of
     /// the process id is zero, which only we know.
-    fn forget_values(&mut self, outer: &BTreeMap<LocalId, Home>, body: &Block, captured: &Captured, capture: Capture) {
+    fn forget_values(&mut self, body: &Block, captured: &Captured) {
         let assigned = assigned_in_block(body);
-        let changed = |id: &LocalId| {
-            let local = self.probe.locals.get(id.0 as usize)?;
-            let register = matches!(outer.get(id), Some(Home::Register(_)));
-            (register && local.ty.is_integral() && assigned.contains(id)).then(|| local.ty.clone())
-        };
-        let list: Vec<_> = captured.variables.iter().filter_map(|(id, at)| Some((changed(id)?, *at))).collect();
-        if list.is_empty() {
+        let mut numbers = Vec::new();
+        for (id, _) in captured.variables.iter().filter(|(id, _)| assigned.contains(id)) {
+            // Scratch memory is a map's value, whose content the verifier does not follow.
+            let Some(&Home::Memory(place)) = self.locals.get(id) else { continue };
+            if let (true, Some(local)) = (place.stack, self.probe.locals.get(id.0 as usize)) {
+                self.numbers_in(&local.ty, place, &mut numbers);
+            }
+        }
+        if numbers.is_empty() {
             return;
         }
         let id = self.b.call_helper(Helper::GetCurrentPidTgid, &[]);
         let top = self.b.iconst(63);
         let sign = self.b.sshr(id, top);
-        for (ty, at) in list {
-            let place = capture.place.at(at);
+        for (ty, place) in numbers {
             let value = self.load_scalar(place, &ty);
             let same = self.b.xor(value, sign);
             self.store_scalar(place, &ty, same);
+        }
+    }
+
+    /// The numbers that a value consists of, each with its place.
+    fn numbers_in(&mut self, ty: &Type, place: Own, out: &mut Vec<(Type, Own)>) {
+        let parts: Vec<&Type> = match ty {
+            Type::Tuple(list) => list.iter().collect(),
+            Type::Record(list) => list.iter().map(|(_, ty)| ty).collect(),
+            ty if ty.is_integral() => return out.push((ty.clone(), place)),
+            _ => return,
+        };
+        let layouts: Vec<_> = parts.iter().map(|ty| self.cx.layouts.of(ty)).collect();
+        let (offsets, _) = btc_payload::layout::fields_layout(layouts.iter());
+        for (ty, at) in parts.into_iter().zip(offsets) {
+            self.numbers_in(ty, place.at(at), out);
         }
     }
 
