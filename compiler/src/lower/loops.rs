@@ -141,15 +141,18 @@ impl Fun<'_, '_, '_> {
             let now = f.wrap(now, &ty);
             f.set_local(variable, &ty, now, span)
         })?;
-        let zero = self.b.iconst(0);
+        // No call without rounds: where the verifier knows that there are none it never
+        // walks the callback, removes it as dead, and fails over the call's reference to
+        // it (Linux 6.18: "verifier bug: No program to jit").
+        let some = self.b.compare(Cmp::Slt, first, last);
+        let open = self.b.begin_if(some);
+        let (zero, most) = (self.b.iconst(0), self.b.iconst(MAX_ROUNDS));
         let rounds = self.b.sub(last, first);
-        let none = self.b.compare(Cmp::Sle, last, first);
-        let rounds = self.b.select(none, zero, rounds);
-        let most = self.b.iconst(MAX_ROUNDS);
         let rounds = self.b.umin(rounds, most);
         let callback = self.b.symbol(Symbol::Subprog(function));
         let context = self.b.address(captured.place.ptr);
         self.b.call_helper(Helper::Loop, &[rounds, callback, context, zero]);
+        self.b.end_if(open);
         self.after_callback(&captured)
     }
 
