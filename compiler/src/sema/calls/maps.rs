@@ -54,9 +54,11 @@ pub(super) fn zero(c: &mut Checker, call: &Call) -> Typed {
 pub(super) fn delete(c: &mut Checker, call: &Call) -> Typed {
     let first = call.arg(0)?;
     if let ast::ExprKind::Map(name) = &first.kind {
+        let map = c.map(name, first.span);
+        // `delete(@m, @k["x"])` deletes one entry where `@m` has keys.
+        let keyed = c.map_info(map).key.as_ref().is_none_or(|k| *k != Type::Tuple(Vec::new()));
         let several_maps = call.args.len() > 1 && call.args.iter().all(is_entry);
-        if !several_maps {
-            let map = c.map(name, first.span);
+        if !several_maps || (keyed && call.args.len() == 2) {
             known_map(c, first, "delete")?;
             let key = match &call.args[1..] {
                 [] => whole(c, map, call.span)?,
