@@ -135,8 +135,12 @@ impl Generator {
     fn division(&mut self, depth: usize) -> String {
         let op = *self.random.pick(&["/", "%"]);
         let (left, right) = (self.int_atom(depth - 1), self.int_atom(depth - 1));
-        // 0.27.1 divides signed values as unsigned ones.
-        if self.common() { format!("((uint64){left} {op} (uint64){right})") } else { format!("({left} {op} {right})") }
+        // 0.27.1 divides signed values as unsigned ones, and LLVM takes it that nobody divides by zero.
+        if self.common() {
+            format!("((uint64){left} {op} ((uint64){right} | 1))")
+        } else {
+            format!("({left} {op} {right})")
+        }
     }
 
     fn sign(&mut self, depth: usize) -> String {

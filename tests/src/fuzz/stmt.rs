@@ -231,6 +231,7 @@ impl Generator {
         let op = *self.random.pick(ops);
         let value =
             if matches!(op, ">>" | "<<") { self.random.below(16).to_string() } else { self.value(ty, DEPTH - 1) };
+        let value = if self.common() && matches!(op, "/" | "%") { format!("({value} | 1)") } else { value };
         format!("{place} {op}= {value};")
     }
 
