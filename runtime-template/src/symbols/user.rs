@@ -112,7 +112,8 @@ impl UserSymbols {
         let symbolizer = self.symbolizer.get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).build());
         let mut found = UserSymbol::default();
         let mut take = |sym: &Sym<'_>, demangle: bool| {
-            found.name = Some(if demangle { super::demangle::demangle(&sym.name).into() } else { (*sym.name).into() });
+            found.name =
+                Some(if demangle { btc_payload::demangle::demangle(&sym.name).into() } else { (*sym.name).into() });
             found.offset = sym.offset as u64;
         };
         if let Some(m) = &mapping {
