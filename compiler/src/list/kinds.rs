@@ -257,6 +257,12 @@ mod tests {
     }
 
     #[test]
+    fn cpp_names_can_be_attached_to() {
+        assert_eq!(cpp_name("_ZN4shop5applyEPFiiEi"), "cpp:\"shop::apply(int (*)(int), int)\"");
+        assert_eq!(cpp_name("main"), "cpp:main");
+    }
+
+    #[test]
     fn queries_are_split_where_the_kind_has_a_target() {
         let query = |kind: &str, rest: &'static str| {
             let q = find(kind).unwrap().query(rest);
