@@ -153,49 +153,25 @@ struct Demangler<'a> {
     depth: u32,
 }
 
-/// Letters of builtin types from `a` on.
-const BUILTINS: [&str; 26] = [
-    "signed char",
-    "bool",
-    "char",
-    "double",
-    "long double",
-    "float",
-    "__float128",
-    "unsigned char",
-    "int",
-    "unsigned int",
-    "",
-    "long",
-    "unsigned long",
-    "__int128",
-    "unsigned __int128",
-    "",
-    "",
-    "",
-    "short",
-    "unsigned short",
-    "",
-    "void",
-    "wchar_t",
-    "long long",
-    "unsigned long long",
-    "...",
-];
+/// Builtin types: letter, then name. Texts rather than arrays of them: those would
+/// take an address and a length for each.
+const BUILTINS: &str = "asigned char;bbool;cchar;ddouble;elong double;ffloat;g__float128;hunsigned char;iint;\
+    junsigned int;llong;munsigned long;n__int128;ounsigned __int128;sshort;tunsigned short;vvoid;wwchar_t;\
+    xlong long;yunsigned long long;z...";
 
 /// Builtin types behind a `D`.
-const MORE_BUILTINS: &str = "nstd::nullptr_t ichar32_t schar16_t uchar8_t aauto cdecltype(auto) hhalf";
+const MORE_BUILTINS: &str = "nstd::nullptr_t;ichar32_t;schar16_t;uchar8_t;aauto;cdecltype(auto);hhalf";
 
 /// Abbreviations behind an `S`.
-const STANDARD: &str = "astd::allocator bstd::basic_string sstd::string istd::istream ostd::ostream dstd::iostream";
+const STANDARD: &str = "astd::allocator;bstd::basic_string;sstd::string;istd::istream;ostd::ostream;dstd::iostream";
 
 /// Operators: two letters, then what follows the word.
-const OPERATORS: &str = "pl+ mi- ml* dv/ rm% an& or| eo^ aS= pL+= mI-= mL*= dV/= rM%= aN&= oR|= eO^= ls<< rs>> \
-    lS<<= rS>>= eq== ne!= lt< gt> le<= ge>= ss<=> nt! aa&& oo|| pp++ mm-- cm, pm->* pt-> cl() ix[] co~ ng- ps+ ad& \
-    de* nwnew nanew[] dldelete dadelete[] awco_await";
+const OPERATORS: &str = "pl+;mi-;ml*;dv/;rm%;an&;or|;eo^;aS=;pL+=;mI-=;mL*=;dV/=;rM%=;aN&=;oR|=;eO^=;ls<<;rs>>;\
+    lS<<=;rS>>=;eq==;ne!=;lt<;gt>;le<=;ge>=;ss<=>;nt!;aa&&;oo||;pp++;mm--;cm,;pm->*;pt->;cl();ix[];co~;ng-;ps+;\
+    ad&;de*;nwnew;nanew[];dldelete;dadelete[];awco_await";
 
 fn lookup(table: &'static str, key: &[u8]) -> Option<&'static str> {
-    table.split(' ').find(|row| row.as_bytes().starts_with(key)).map(|row| &row[key.len()..])
+    table.split(';').find(|row| row.as_bytes().starts_with(key)).map(|row| &row[key.len()..])
 }
 
 impl Demangler<'_> {
@@ -491,7 +467,7 @@ impl Demangler<'_> {
             b'b' => (if value == "0" { "false" } else { "true" }).into(),
             b'i' => value,
             _ if kind == "std::nullptr_t" => "nullptr".into(),
-            _ => match lookup("ju ll mul xll yull", &[letter]) {
+            _ => match lookup("ju;ll;mul;xll;yull", &[letter]) {
                 Some(suffix) => cat(&[&value, suffix]),
                 None => cat(&["(", &kind, ")", &value]),
             },
@@ -557,9 +533,9 @@ impl Demangler<'_> {
                 self.at += 2;
                 return Some(Type::plain(name));
             }
-            b'a'..=b'z' if !BUILTINS[usize::from(c - b'a')].is_empty() => {
+            b'a'..=b'z' => {
                 self.at += 1;
-                return Some(Type::plain(BUILTINS[usize::from(c - b'a')]));
+                return lookup(BUILTINS, &[c]).map(Type::plain);
             }
             b'N' | b'Z' | b'S' | b'0'..=b'9' => {
                 let outer = self.arguments.clone();

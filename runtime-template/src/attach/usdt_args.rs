@@ -12,10 +12,7 @@ pub type Numbers = [u32; UsdtPart::COUNT];
 
 /// The registers of `struct pt_regs` (arch/x86/include/uapi/asm/ptrace.h) in its
 /// order, 8 bytes each; without their `r`, except for those with a number.
-const REGISTERS: [&str; 20] = [
-    "r15", "r14", "r13", "r12", "bp", "bx", "r11", "r10", "r9", "r8", "ax", "cx", "dx", "si", "di", "", "ip", "", "",
-    "sp",
-];
+const REGISTERS: &str = "r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di - ip - - sp";
 
 /// Takes an operand apart. `symbol` knows the link-time addresses of the binary's
 /// symbols, `place` is that of the probe: what is addressed relative to the
@@ -100,7 +97,7 @@ fn register(name: &str) -> Option<u32> {
         [_, _, b'l'] => name[..2].to_string(),
         _ => name.trim_start_matches(['r', 'e']).to_string(),
     };
-    let index = REGISTERS.iter().position(|r| *r == bare && !bare.is_empty())?;
+    let index = REGISTERS.split(' ').position(|r| r == bare)?;
     Some(index as u32 * 8)
 }
 
