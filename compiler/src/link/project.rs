@@ -28,6 +28,8 @@ rustflags = [
     "-Ctarget-feature=+crt-static",
     "-Clink-arg=-Wl,-z,pack-relative-relocs",
     "-Clink-arg=-Wl,--no-eh-frame-hdr",
+    "-Clink-arg=-Wl,--icf=all",
+    "-Clink-arg=-Wl,-O2",
     "-Clink-arg=-Wl,-T,runtime-template/stub.ld",
 ]
 "#;

@@ -4,6 +4,8 @@
 //! helper and nothing else is a row of [`SIMPLE`].
 
 use btc_payload::layout::{BUF_DATA, INET_ADDRESS, INET_SIZE, STACK_HEADER};
+use btc_payload::manifest::{Operand, UsdtPart};
+use btc_payload::probe::AttachPoint;
 use btc_payload::start::{Feature, StartValue};
 
 use super::frame::Own;
@@ -93,6 +95,9 @@ impl Fun<'_, '_, '_> {
                 Ok(self.flag_if(Cmp::Eq, bits, mode.equals))
             }
             (Intrinsic::AttachId, []) => Ok(self.attach_id()),
+            (Intrinsic::Arg(n), []) if matches!(self.probe.attach, AttachPoint::Usdt { .. }) => {
+                Ok(self.usdt_argument(*n))
+            }
             (Intrinsic::Arg(n), []) => self.register_argument(*n, e.span),
             (Intrinsic::StackArg(n), []) => self.stack_argument(*n, e.span),
             (Intrinsic::ReturnRegister, []) => self.register(target.result, "retval", e.span),
@@ -269,6 +274,45 @@ impl Fun<'_, '_, '_> {
             Some(&offset) => self.register(offset, "argN", span),
             None => unsupported(&format!("arg{n} on {}", self.cx.target.name), span),
         }
+    }
+
+    /// An argument of a static user probe. Where it lies is in the notes of the
+    /// target's binary: the runtime patches the numbers (`UsdtPart`) before it loads
+    /// the program, so that the verifier sees constants and drops what is not needed.
+    fn usdt_argument(&mut self, argument: u8) -> Value {
+        let mut part = |part, local| self.cx.operand(Operand::UsdtArgument { argument, part }, local);
+        let (base, index) = (part(UsdtPart::Base, 0), part(UsdtPart::Index, 0));
+        let [has_base, scale, constant, size, shift, signed] =
+            [UsdtPart::HasBase, UsdtPart::Scale, UsdtPart::Constant, UsdtPart::Size, UsdtPart::Shift, UsdtPart::Signed]
+                .map(|p| part(p, 0));
+        let mut sum = self.symbol_at(constant);
+        for (register, factor) in [(base, has_base), (index, scale)] {
+            let place = self.b.field(self.context, register);
+            let value = self.b.load(place, width(8));
+            let factor = self.symbol_at(factor);
+            let product = self.b.mul(value, factor);
+            sum = self.b.add(sum, product);
+        }
+        let result = self.b.var();
+        self.b.set(result, sum);
+        let size = self.symbol_at(size);
+        let memory = self.b.nonzero(size);
+        let open = self.b.begin_if(memory);
+        let mark = self.mark();
+        let cell = self.stack("argument", 8);
+        self.zero(cell, 8);
+        self.read_far(cell, size, sum, Space::User);
+        let value = self.b.load(cell.ptr, width(8));
+        self.release(mark);
+        self.b.set(result, value);
+        self.b.end_if(open);
+        let value = self.b.get(result);
+        let shift = self.symbol_at(shift);
+        let left = self.b.shl(value, shift);
+        let (unsigned, with_sign) = (self.b.ushr(left, shift), self.b.sshr(left, shift));
+        let signed = self.symbol_at(signed);
+        let signed = self.b.nonzero(signed);
+        self.b.select(signed, with_sign, unsigned)
     }
 
     /// An argument on the stack, read at the entry of a function.

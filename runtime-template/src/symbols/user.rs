@@ -164,7 +164,7 @@ fn ask<'a>(
 }
 
 fn describe(sym: &Sym<'_>, demangle: bool) -> UserSymbol {
-    let name = |name: &str| if demangle { super::demangle::demangle(name).into() } else { Box::from(name) };
+    let name = |name: &str| if demangle { btc_payload::demangle::demangle(name).into() } else { Box::from(name) };
     UserSymbol {
         name: Some(name(&sym.name)),
         offset: sym.offset as u64,
