@@ -159,6 +159,7 @@ fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
             _ => Purpose::Trace,
         },
         unoptimized: false,
+        parameters: Vec::new(),
     })
 }
 

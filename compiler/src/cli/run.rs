@@ -112,6 +112,21 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
     Ok((compile, file, tracer))
 }
 
+/// The values of `$1`, `$2`, ... among the tracer's arguments.
+fn parameters(args: &[OsString]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut args = args.iter().map(|a| a.to_string_lossy().into_owned());
+    while let Some(arg) = args.next().filter(|a| a != "--") {
+        let option = arg.starts_with('-') && arg.len() > 1 && !arg[1..].starts_with(|c: char| c.is_ascii_digit());
+        if RUN_VALUES.contains(&arg.as_str()) {
+            args.next();
+        } else if !option {
+            found.push(arg);
+        }
+    }
+    found
+}
+
 /// As `ScriptArgs`, for the part of `btc run`'s arguments that is ours.
 #[derive(Parser)]
 #[command(name = "btc run")]
@@ -131,6 +146,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     if script.btf.is_empty() {
         request.btf = Btf::Running;
     }
+    request.parameters = parameters(&tracer);
     let done = driver::compile(&request, Emit::Exe);
     let Some(bytes) = finish(done, script.no_warnings)? else { return Ok(ExitCode::from(FAILED)) };
     exec(&bytes, tracer)
@@ -169,5 +185,7 @@ mod tests {
         assert_eq!(t, ["-c", "ls -l", "-q", "1", "--", "--x=2"]);
         let (_, f, t) = split(&["-v", "--verify-llvm-ir", "x.bt", "-5"]);
         assert_eq!((f, t), (Some(PathBuf::from("x.bt")), vec!["-v".to_string(), "-5".into()]));
+        let args = ["-q", "a", "-o", "file", "-5", "--map=@x=1", "b", "--", "c"].map(OsString::from);
+        assert_eq!(parameters(&args), ["a", "-5", "b"]);
     }
 }

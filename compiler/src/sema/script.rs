@@ -126,6 +126,8 @@ impl Checker<'_> {
     }
 
     fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
+        let filled = probes::fill_kind(point, &self.env.parameters);
+        let point = filled.as_ref().unwrap_or(point);
         let (provider, mut attach) = match probes::parse(point) {
             Ok(found) => found,
             Err(d) => return self.report(d),

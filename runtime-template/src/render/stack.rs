@@ -55,7 +55,7 @@ impl Renderer<'_> {
                         out.push(b')');
                     }
                 }
-                StackMode::BuildId => self.build_id_frame(out, frames, address, indent),
+                StackMode::BuildId => self.build_id_frame(out, frames, address),
             }
             out.push(b'\n');
         }
@@ -78,8 +78,7 @@ impl Renderer<'_> {
         None
     }
 
-    fn build_id_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64, indent: &[u8]) {
-        out.extend_from_slice(indent);
+    fn build_id_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64) {
         match self.user.build_id(frames.pid, address) {
             Some((id, offset)) => {
                 for b in id {
@@ -123,6 +122,7 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(show(StackMode::Raw, false), "\n10\n20\n");
+        assert_eq!(show(StackMode::BuildId, true), "\n0x10\n0x20\n");
         assert_eq!(show(StackMode::Bpftrace, true), "\n        0x10\n        0x20\n");
         assert_eq!(show(StackMode::Perf, true), "\n\t10 0x10 ([unknown])\n\t20 0x20 ([unknown])\n");
     }

@@ -69,7 +69,9 @@ pub fn binaries(name: &str, pid: Option<u32>) -> Result<Vec<String>> {
         return Ok(found);
     }
     let candidates = if name.contains('/') {
-        vec![format!("{root}{name}")]
+        // What is relative to our directory is absolute in theirs.
+        let absolute = std::path::absolute(name).ok().filter(|_| !root.is_empty());
+        vec![format!("{root}{}", absolute.as_ref().and_then(|p| p.to_str()).unwrap_or(name))]
     } else {
         libraries(&root, name).into_iter().chain(programs(&root, name)).collect()
     };
@@ -92,7 +94,10 @@ pub fn shown(path: &str) -> &str {
 pub fn other_root(root: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |p: &str| std::fs::metadata(p).map(|m| (m.dev(), m.ino())).ok();
-    id(&format!("{root}/")).is_some_and(|theirs| Some(theirs) != id("/"))
+    // The same directory can have other file systems mounted below it.
+    let namespace = format!("{}/ns/mnt", root.trim_end_matches("/root"));
+    let differs = |theirs: &str, ours: &str| id(theirs).is_some_and(|theirs| Some(theirs) != id(ours));
+    differs(&format!("{root}/"), "/") || differs(&namespace, "/proc/self/ns/mnt")
 }
 
 fn is_elf(path: &str) -> bool {
