@@ -311,7 +311,7 @@ fn named(
         let hint = match known {
             [] => String::new(),
             [one] => format!("\nHINT: expected program options: {}", described(one)),
-            all => all.iter().fold("\nHINT: expected program options:".into(), |h, n| h + "\n" + &described(n)),
+            all => all.iter().fold("\nHINT: expected program options:".into(), |h: String, n| h + "\n" + &described(n)),
         };
         bail!("unexpected program command line options: {arg}{hint}\nsee --help");
     };

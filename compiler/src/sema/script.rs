@@ -3,7 +3,7 @@
 //! In: the items of the script and its imports with macros expanded. Out:
 //! `hir::Program` and all diagnostics.
 
-use super::checker::{Checker, Learnt, ProbeState, unit};
+use super::checker::{Checker, Learnt, ProbeState, Scope, unit};
 use super::{Environment, config, probes, types};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
@@ -11,7 +11,6 @@ use crate::hir::types::Type;
 use crate::syntax::ast;
 use btc_payload::manifest::MapKind;
 use btc_payload::probe::{AttachPoint, TextPart};
-use std::collections::BTreeMap;
 
 /// Rounds that only widen types after which inference gives up: no type can be
 /// widened that often. Rounds in which something gets its first type are as many
@@ -148,7 +147,7 @@ impl Checker<'_> {
             written: probes::shown(provider, point, &attach),
             index,
             locals: Vec::new(),
-            scopes: vec![BTreeMap::new()],
+            scopes: vec![Scope::default()],
             fixed: Vec::new(),
             loops: 0,
             callbacks: 0,
