@@ -198,9 +198,22 @@ impl<'a> Actions<'a> {
             out.extend_from_slice(format!(", \"helper\": \"{helper}\", \"retcode\": {code}").as_bytes());
             push_location(out, self.context, location);
         } else {
-            let text = format!("{text}\nAdditional Info - helper: {helper}, retcode: {code}");
+            let excerpt = self.excerpt(location);
+            let text = format!("{text}\nAdditional Info - helper: {helper}, retcode: {code}{excerpt}");
             self.message("WARNING", &text, location);
         }
+    }
+
+    /// The line of the script that a location is in, with the place marked below.
+    fn excerpt(&self, location: LocationId) -> String {
+        let Some(l) = self.context.manifest.locations.get(location.0 as usize) else { return String::new() };
+        let line = self.context.source.lines().nth((l.line as usize).wrapping_sub(1)).unwrap_or_default();
+        let before = (l.column as usize).saturating_sub(1);
+        // Other files than the script may be meant: headers, the standard library.
+        if line.get(before..).is_none_or(|rest| !rest.starts_with(&*l.text)) {
+            return String::new();
+        }
+        format!("\n{line}\n{:before$}{}", "", "~".repeat(l.text.chars().count()))
     }
 
     fn print(&mut self, id: EventId, event: &Event, record: &[u8]) {
@@ -304,7 +317,10 @@ impl<'a> Actions<'a> {
     fn cat(&mut self, format: &Format, id: EventId, event: &Event, record: &[u8]) -> Result<()> {
         let path = self.formatted(format, id, event, record);
         let limit = self.context.settings.number("max_cat_bytes");
-        let file = std::fs::File::open(&path).with_context(|| format!("failed to open file '{path}'"))?;
+        let file = std::fs::File::open(&path).map_err(|e| {
+            let why = crate::render::names::error_text(e.raw_os_error().unwrap_or(0));
+            anyhow::anyhow!("failed to open file '{path}' ({why})")
+        })?;
         let mut content = Vec::new();
         file.take(limit).read_to_end(&mut content).with_context(|| format!("failed to read file '{path}'"))?;
         self.in_line("cat", |_, out| out.extend_from_slice(&content));

@@ -9,12 +9,15 @@ use crate::target::files;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{LocationId, Manifest};
 use btc_payload::probe::{Number, Text};
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 /// See the head of this file.
 pub struct Context<'a> {
     /// The script.
     pub manifest: &'a Manifest,
+    /// Text of the script; empty where nobody will see it.
+    pub source: Cow<'a, str>,
     /// The command line.
     pub options: Options,
     /// Settings in force.
@@ -29,7 +32,8 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Without a child yet.
     pub fn new(manifest: &'a Manifest, options: Options, settings: Settings) -> Context<'a> {
-        Context { manifest, options, settings, features: Features::default(), child: None, btf: OnceCell::new() }
+        let (features, btf) = (Features::default(), OnceCell::new());
+        Context { manifest, source: Cow::Borrowed(""), options, settings, features, child: None, btf }
     }
 
     /// `$N` as it was given.

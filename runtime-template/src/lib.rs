@@ -72,6 +72,7 @@ fn try_main(payload: Option<&[u8]>) -> Result<i32> {
     let manifest = &payload.manifest;
     let mut arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
     let program = arguments.next().unwrap_or_default();
+    sys::set_name(program.rsplit('/').next().unwrap_or(&program));
     let options = options::parse(manifest, arguments)?;
     let text = match options.mode {
         Mode::Help => usage::help(manifest, program.rsplit('/').next().unwrap_or(&program)),
@@ -90,6 +91,7 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
     let environment = std::env::vars_os().filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)));
     let settings = Settings::new(&manifest.settings, environment)?;
     let mut context = Context::new(manifest, options, settings);
+    context.source = String::from_utf8_lossy(payload.source);
     if context.options.mode == Mode::Check {
         let (table, good) = check::run(&context);
         let _ = sys::write_all(libc::STDOUT_FILENO, table.as_bytes());
@@ -137,7 +139,7 @@ fn run(
         return Ok(0);
     }
     if plan.units.is_empty() {
-        bail!("none of the script's probes exists here: nothing to trace");
+        bail!("No probes to attach: none of the script's probes exists here");
     }
     let loaded = load::load(context, Image::new(&payload.object)?, &plan)?;
     let ring_fd = manifest_map(context, MapRole::Events).and_then(|id| loaded.map(context, id));
@@ -152,6 +154,9 @@ fn run(
     run_begin(context, &plan, &loaded)?;
     let mut open = Vec::new();
     let attached = attach_all(context, &plan, &loaded, &mut open, &mut tracer)?;
+    if attached == 0 {
+        bail!("No probes to attach: nothing of the script can be attached here");
+    }
     announce(&mut tracer, attached);
     open_iterators(context, &plan, &open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {

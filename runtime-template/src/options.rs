@@ -289,6 +289,12 @@ fn flag(o: &mut Options, arg: &str, rest: &mut impl Iterator<Item = String>) -> 
     Ok(true)
 }
 
+/// An option of the script, and what the script says about it.
+fn described(option: &NamedOption) -> String {
+    let about = if option.help.is_empty() { String::new() } else { format!(": {}", option.help) };
+    format!("--{}{about}", option.name)
+}
+
 /// Handles an option that the script declares with `getopt`.
 fn named(
     known: &[NamedOption],
@@ -302,8 +308,11 @@ fn named(
         None => (body, None),
     };
     let Some(index) = known.iter().position(|n| n.name == name).filter(|_| arg.starts_with("--")) else {
-        let expected = known.iter().map(|n| format!("--{}", n.name)).collect::<Vec<_>>().join(", ");
-        let hint = if expected.is_empty() { String::new() } else { format!("\nexpected program options: {expected}") };
+        let hint = match known {
+            [] => String::new(),
+            [one] => format!("\nHINT: expected program options: {}", described(one)),
+            all => all.iter().fold("\nHINT: expected program options:".into(), |h: String, n| h + "\n" + &described(n)),
+        };
         bail!("unexpected program command line options: {arg}{hint}\nsee --help");
     };
     let bad = |kind: &str, v: &str| anyhow!("program command line option --{name} invalid {kind} (value: {v})");

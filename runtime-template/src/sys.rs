@@ -37,6 +37,14 @@ pub struct PerfAttr {
     pub config2: u64,
 }
 
+/// Names this process as it was called: when it runs from a file without a name, the
+/// kernel names it by the descriptor (before Linux 6.14).
+pub fn set_name(name: &str) {
+    let Ok(name) = std::ffi::CString::new(name) else { return };
+    // SAFETY: takes a NUL-terminated string, of which it copies 16 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
 /// Starts disabled.
 pub const PERF_DISABLED: u64 = 1;
 /// The children of the traced process are counted, too.

@@ -7,6 +7,7 @@
 use crate::attach::Unit;
 use crate::load::Loaded;
 use crate::poll::Tracer;
+use crate::render::json;
 use crate::sys;
 use anyhow::{Context as _, Result};
 use btc_payload::probe::AttachPoint;
@@ -38,15 +39,28 @@ pub fn run(tracer: &mut Tracer<'_>, loaded: &Loaded) -> Result<Option<i32>> {
         tracer.actions.output.buffer.extend_from_slice(text.as_bytes());
         tracer.actions.output.flush();
     };
+    let is_json = tracer.actions.renderer.is_json();
     if *bench {
-        let line = "-".repeat(66);
-        say(tracer, format!("{:<41}{:<17}Iterations\n{line}\n", "Benchmark", "Time(ns)"));
+        // At the end, so that what the script prints does not come in between.
+        let mut report = String::new();
+        if !is_json {
+            report = format!("{:<41}{:<15}Iterations\n{}\n", "Benchmark", "Time(ns)", "-".repeat(66));
+        }
         for (unit, (name, _)) in &found {
             let (time, runs) = measure(tracer, loaded.program(context, unit)?)?;
-            say(tracer, format!("{name:<41}{time:<17}{runs}\n"));
+            report += &match is_json {
+                true => result("benchmark_result", name, &format!("\"average\": {time}, \"iters\": {runs}")),
+                false => format!("{name:<41}{time:<15}{runs}\n"),
+            };
         }
+        say(tracer, report);
         return Ok(Some(0));
     }
+    let say = |tracer: &mut Tracer<'_>, text: String| {
+        if !is_json {
+            say(tracer, text);
+        }
+    };
     say(tracer, format!("[==========] Running {} tests.\n", found.len()));
     let mut failed = Vec::new();
     for (unit, (name, _)) in &found {
@@ -57,6 +71,14 @@ pub fn run(tracer: &mut Tracer<'_>, loaded: &Loaded) -> Result<Option<i32>> {
         tracer.drain();
         let status = tracer.actions.exit.take().unwrap_or(0);
         let good = value == 0 && status == 0;
+        if is_json {
+            let mut output = Vec::new();
+            json::push_string(&mut output, &std::mem::take(&mut tracer.actions.output.buffer));
+            let output = String::from_utf8_lossy(&output);
+            let line = format!("\"duration\": {time}, \"passed\": {good}, \"output\": {output}");
+            tracer.actions.output.buffer = result("test_result", name, &line).into_bytes();
+            tracer.actions.output.flush();
+        }
         let verdict = if good { "[       OK ]" } else { "[  FAILED  ]" };
         say(tracer, format!("{verdict} {name} ({time} μs)\n"));
         failed.extend((!good).then_some(*name));
@@ -70,6 +92,11 @@ pub fn run(tracer: &mut Tracer<'_>, loaded: &Loaded) -> Result<Option<i32>> {
     }
     say(tracer, end);
     Ok(Some(i32::from(!failed.is_empty())))
+}
+
+/// A line of JSON about one test or benchmark.
+fn result(kind: &str, name: &str, values: &str) -> String {
+    format!("{{\"type\": \"{kind}\", \"data\": {{\"{name}\": {{{values}}}}}}}\n")
 }
 
 /// Nanoseconds of a run as the kernel counts them, and how many runs there were.

@@ -1,4 +1,4 @@
-//! bpftrace's command line: options first, no verb.
+//! bpftrace's command line: options first, no verb, or behind `btc run`.
 //!
 //! In: arguments that do not begin with one of btc's verbs. Out: what bpftrace
 //! does with them, as far as a compiler can: running, listing, dumps of the
@@ -170,16 +170,16 @@ pub(super) fn main(args: Vec<OsString>) -> Result<ExitCode> {
         return Ok(ExitCode::from(FAILED));
     }
     let line = parse(&args)?;
-    if line.mode != Mode::Run
-        && let Some(unknown) = line.unknown.first()
-    {
-        bail!("unknown option `{unknown}`; btc --help lists the options");
+    // When a script runs, what is unknown here may be an option of its own.
+    if let Some(unknown) = line.unknown.iter().find(|name| line.mode != Mode::Run || !name.starts_with("--")) {
+        let usage = HELP.split("\n\n").find(|part| part.starts_with("USAGE:")).unwrap_or_default();
+        bail!("unknown option `{unknown}`; btc --help lists the options\n{usage}");
     }
     let file = line.positional.first().map(Path::new);
     match line.mode {
         Mode::Run => return run::run(run::RunArgs { args }),
         Mode::Help => std::io::stdout().write_all(HELP.as_bytes())?,
-        Mode::Version => writeln!(std::io::stdout(), "btc v{}", env!("CARGO_PKG_VERSION"))?,
+        Mode::Version => writeln!(std::io::stdout(), "{}", version(std::env::args_os().next()))?,
         Mode::Info => std::io::stdout().write_all(host::info().as_bytes())?,
         Mode::List => {
             let search = list::Search {
@@ -200,6 +200,19 @@ pub(super) fn main(args: Vec<OsString>) -> Result<ExitCode> {
         Mode::Refused(why) => bail!("{why}"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The release of bpftrace whose language and command line these are.
+const BPFTRACE: &str = "0.27.1";
+
+/// Where btc was installed under bpftrace's name, who asks for the version wants to
+/// know what the language offers.
+fn version(program: Option<OsString>) -> String {
+    let own = concat!("btc v", env!("CARGO_PKG_VERSION"));
+    match program.as_deref().map(Path::new).and_then(Path::file_name) {
+        Some(name) if name == "bpftrace" => format!("bpftrace v{BPFTRACE} ({own})"),
+        _ => own.into(),
+    }
 }
 
 fn compile(script: &ScriptArgs, file: Option<&Path>, emit: Emit) -> Result<Option<Vec<u8>>> {
@@ -282,7 +295,7 @@ fn letters(line: &mut Line, arg: &str, rest: &mut impl Iterator<Item = String>) 
             Some(flag) => (flag.set)(line, value)?,
             None => line.note_unknown(&name),
         }
-        if valued {
+        if valued || !line.unknown.is_empty() {
             break;
         }
     }
@@ -292,8 +305,8 @@ fn letters(line: &mut Line, arg: &str, rest: &mut impl Iterator<Item = String>) 
 impl Line {
     /// Options of the tracer mean nothing to the other modes, but are no mistake.
     fn note_unknown(&mut self, name: &str) {
-        let of_tracer = run::RUN_VALUES.contains(&name) || run::RUN_FLAGS.contains(&name);
-        if !of_tracer {
+        let known = [run::RUN_VALUES, run::RUN_FLAGS, run::IGNORED].iter().any(|names| names.contains(&name));
+        if !known {
             self.unknown.push(name.into());
         }
     }
@@ -324,6 +337,7 @@ mod tests {
         assert_eq!(line(&["-e", "BEGIN {}", "-l"]).mode, Mode::List);
         assert_eq!(line(&["-c", "ls -l", "x.bt", "--", "--help"]).mode, Mode::Run);
         assert_eq!(line(&["-z", "x.bt"]).unknown, ["-z"]);
+        assert_eq!(line(&["-zdnone"]).unknown, ["-z"]);
         assert!(line(&["-kq", "--dry-run", "x.bt"]).unknown.is_empty());
     }
 
@@ -333,6 +347,14 @@ mod tests {
         assert_eq!(line(&["--debug=codegen-opt"]).mode, Mode::Dump(&[Emit::ClifOpt]));
         assert!(stages("foo").unwrap_err().to_string().contains("the stages are ast"));
         assert!(stages("verifier").is_err());
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_name() {
+        let own = version(Some("/usr/bin/btc".into()));
+        assert!(own.starts_with("btc v"), "{own}");
+        assert_eq!(version(Some("/usr/bin/bpftrace".into())), format!("bpftrace v{BPFTRACE} ({own})"));
+        assert_eq!(version(None), own);
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn is_own(args: &[OsString]) -> bool {
 fn own(args: &[OsString]) -> Result<ExitCode> {
     match Cli::parse_from(std::iter::once(&OsString::from("btc")).chain(args)).command {
         Verb::Build(args) => build::build(args),
-        Verb::Run(args) => run::run(args),
+        Verb::Run(args) => compat::main(args.args),
         Verb::Check(args) => build::check(args),
         Verb::List(args) => list::list(args),
         Verb::Inspect { file } => inspect::inspect(&file),
@@ -123,7 +123,8 @@ fn is_closed_pipe(e: &anyhow::Error) -> bool {
 /// What to compile, from the arguments.
 fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
     let (name, path, text) = match (&args.program, file) {
-        (Some(program), _) => ("-e".to_string(), None, program.clone()),
+        // bpftrace's name for it, which scripts' messages show.
+        (Some(program), _) => ("stdin".to_string(), None, program.clone()),
         (None, Some(file)) if file.as_os_str() == "-" => {
             let mut bytes = Vec::new();
             std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
@@ -158,6 +159,7 @@ fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
             _ => Purpose::Trace,
         },
         unoptimized: false,
+        parameters: Vec::new(),
     })
 }
 

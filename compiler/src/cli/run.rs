@@ -1,7 +1,8 @@
 //! `btc run`: builds a script to a temporary file and runs it.
 //!
 //! In: bpftrace's options with bpftrace's meaning. Those of the compilation are
-//! taken here, the others are handed to the tracer. Out: the tracer's status.
+//! taken here, the others are handed to the tracer. Out: the tracer, which takes
+//! the place of btc: signals and process ids are its own.
 
 use super::{FAILED, ScriptArgs, finish, request};
 use crate::driver::{self, Btf, Emit};
@@ -9,6 +10,8 @@ use crate::link;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -23,6 +26,9 @@ pub(super) struct RunArgs {
 
 /// Options of `btc run` that belong to the compilation and take a value.
 pub(super) const COMPILE_VALUES: &[&str] = &["-e", "-I", "--include", "--config", "--btf", "--debuginfo"];
+
+/// Options about bpftrace's own insides, which change nothing here.
+pub(super) const IGNORED: &[&str] = &["--verify-llvm-ir"];
 
 /// Options of the tracer that take a value.
 pub(super) const RUN_VALUES: &[&str] = &[
@@ -77,6 +83,7 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
             if !joined {
                 compile.push(args.next().with_context(|| format!("{option} needs a value"))?);
             }
+        } else if IGNORED.contains(&text.as_str()) {
         } else if matches!(text.as_str(), "--test" | "--bench") {
             compile.push(arg);
         } else if option == "--mode" {
@@ -105,6 +112,21 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
     Ok((compile, file, tracer))
 }
 
+/// The values of `$1`, `$2`, ... among the tracer's arguments.
+fn parameters(args: &[OsString]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut args = args.iter().map(|a| a.to_string_lossy().into_owned());
+    while let Some(arg) = args.next().filter(|a| a != "--") {
+        let option = arg.starts_with('-') && arg.len() > 1 && !arg[1..].starts_with(|c: char| c.is_ascii_digit());
+        if RUN_VALUES.contains(&arg.as_str()) {
+            args.next();
+        } else if !option {
+            found.push(arg);
+        }
+    }
+    found
+}
+
 /// As `ScriptArgs`, for the part of `btc run`'s arguments that is ours.
 #[derive(Parser)]
 #[command(name = "btc run")]
@@ -124,23 +146,25 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     if script.btf.is_empty() {
         request.btf = Btf::Running;
     }
+    request.parameters = parameters(&tracer);
     let done = driver::compile(&request, Emit::Exe);
     let Some(bytes) = finish(done, script.no_warnings)? else { return Ok(ExitCode::from(FAILED)) };
     exec(&bytes, tracer)
 }
 
-/// Runs an executable from a temporary file, and ends as it ends.
+/// Runs an executable in place of this process, so that it has our process id, our
+/// parent and our signals, as an interpreter would have. It is in a file that has
+/// no name any more when it runs: nothing is left behind, however it ends.
 fn exec(bytes: &[u8], args: Vec<OsString>) -> Result<ExitCode> {
-    let file = tempfile::Builder::new().prefix("btc-run-").tempfile().context("cannot create a temporary file")?;
-    link::write_executable(file.path(), bytes)?;
-    let path = file.path().to_path_buf();
-    // The file must outlive this process's image, not the tracer's: a child runs
-    // it, and its name goes as soon as the child is started.
-    let mut child = Command::new(&path);
-    child.arg0("btc run").args(args);
-    let status = child.status().with_context(|| format!("cannot run {}", path.display()))?;
-    drop(file);
-    Ok(ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(FAILED)))
+    let written = tempfile::Builder::new().prefix("btc-run-").tempfile().context("cannot create a temporary file")?;
+    link::write_executable(written.path(), bytes)?;
+    let path = written.path().to_path_buf();
+    // Read only, because a file that is open for writing cannot be run.
+    let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    drop(written);
+    let name = std::env::args_os().next().unwrap_or_else(|| "btc".into());
+    let failed = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd())).arg0(name).args(args).exec();
+    Err(failed).with_context(|| format!("cannot run {}; TMPDIR names another place for it", path.display()))
 }
 
 #[cfg(test)]
@@ -159,7 +183,9 @@ mod tests {
         assert_eq!(c, ["-e", "BEGIN {}", "-I", "inc"]);
         assert_eq!(f, None);
         assert_eq!(t, ["-c", "ls -l", "-q", "1", "--", "--x=2"]);
-        let (_, f, t) = split(&["-v", "x.bt", "-5"]);
+        let (_, f, t) = split(&["-v", "--verify-llvm-ir", "x.bt", "-5"]);
         assert_eq!((f, t), (Some(PathBuf::from("x.bt")), vec!["-v".to_string(), "-5".into()]));
+        let args = ["-q", "a", "-o", "file", "-5", "--map=@x=1", "b", "--", "c"].map(OsString::from);
+        assert_eq!(parameters(&args), ["a", "-5", "b"]);
     }
 }

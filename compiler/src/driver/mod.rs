@@ -84,6 +84,9 @@ pub struct Request {
     pub purpose: sema::Purpose,
     /// Optimise?
     pub unoptimized: bool,
+    /// Values of `$1`, `$2`, ..., if the script will run with just them. They are used where
+    /// nothing but a constant will do; the tracer still takes its own.
+    pub parameters: Vec<String>,
 }
 
 impl Request {
@@ -253,6 +256,7 @@ fn analyse(
         settings: request.settings.clone(),
         limits: config::limits(&settings),
         purpose: request.purpose,
+        parameters: request.parameters.clone(),
     };
     let (program, found) = sema::analyse(script, &env);
     let incomplete = diagnostics.has_errors();

@@ -88,6 +88,7 @@ fn build(types: &TypeStore, text: &str) -> Result<(Lowered, SourceMap), String> 
         settings: Vec::new(),
         limits: Default::default(),
         purpose: Default::default(),
+        parameters: Vec::new(),
     };
     let (program, messages) = sema::analyse(&script, &env);
     if messages.iter().any(Diagnostic::is_error) {

@@ -18,7 +18,7 @@ use btc_payload::event::{Action, EventId};
 use btc_payload::manifest::{MapId, MapKind};
 use btc_payload::probe::AttachPoint;
 use btc_payload::start::StartValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A typed expression, or nothing when its type cannot be told.
 pub(super) type Typed = Option<Expr>;
@@ -49,6 +49,25 @@ pub(super) enum Learnt {
     New,
 }
 
+/// The variables of a block.
+#[derive(Default)]
+pub(super) struct Scope {
+    /// Those that live in it.
+    pub names: BTreeMap<String, LocalId>,
+    /// Those of them that `let` declared.
+    pub declared: BTreeSet<String>,
+    /// Those that both arms of an `if` in it assign, with the place of that `if`.
+    pub in_arms: BTreeMap<String, Span>,
+}
+
+impl Scope {
+    /// What has a value, whatever way was taken through the block.
+    pub fn assigned(&self) -> BTreeSet<String> {
+        let names = self.names.keys().filter(|n| !self.declared.contains(*n));
+        names.chain(self.in_arms.keys()).cloned().collect()
+    }
+}
+
 /// The probe whose code is being built.
 pub(super) struct ProbeState {
     pub attach: AttachPoint,
@@ -56,7 +75,7 @@ pub(super) struct ProbeState {
     pub written: String,
     pub index: usize,
     pub locals: Vec<tree::Local>,
-    pub scopes: Vec<BTreeMap<String, LocalId>>,
+    pub scopes: Vec<Scope>,
     /// Variables whose type was written.
     pub fixed: Vec<LocalId>,
     pub loops: u32,
@@ -73,6 +92,8 @@ pub(super) struct Checker<'a> {
     map_names: BTreeMap<String, MapId>,
     /// Types of variables by probe and order of declaration.
     local_types: BTreeMap<(usize, u32), Type>,
+    /// Variables to be declared before an `if`: the probe, the place, the name.
+    lifted: Vec<(usize, Span, String)>,
     pub learnt: Learnt,
     /// All that is stored into maps is known.
     pub settled: bool,
@@ -90,6 +111,7 @@ impl<'a> Checker<'a> {
             maps: Vec::new(),
             map_names: BTreeMap::new(),
             local_types: BTreeMap::new(),
+            lifted: Vec::new(),
             learnt: Learnt::Nothing,
             settled: false,
             diagnostics: Vec::new(),
@@ -157,19 +179,42 @@ impl<'a> Checker<'a> {
 
     pub fn push_scope(&mut self) {
         if let Some(p) = &mut self.probe {
-            p.scopes.push(BTreeMap::new());
+            p.scopes.push(Scope::default());
         }
     }
 
-    pub fn pop_scope(&mut self) {
-        if let Some(p) = &mut self.probe {
-            p.scopes.pop();
-        }
+    pub fn pop_scope(&mut self) -> Option<Scope> {
+        self.probe.as_mut()?.scopes.pop()
     }
 
     /// The variable of that name in the scopes around here.
     pub fn find_local(&self, name: &str) -> Option<LocalId> {
-        self.probe.as_ref()?.scopes.iter().rev().find_map(|s| s.get(name).copied())
+        self.probe.as_ref()?.scopes.iter().rev().find_map(|s| s.names.get(name).copied())
+    }
+
+    /// Declares before an `if`, from the next round on, a variable that is read behind
+    /// it and has a value then, because both arms assign it. False where there is none.
+    pub fn lift(&mut self, name: &str) -> bool {
+        let Some(p) = &self.probe else { return false };
+        let Some(at) = p.scopes.iter().rev().find_map(|s| s.in_arms.get(name).copied()) else { return false };
+        let probe = p.index;
+        self.lifted.push((probe, at, name.to_string()));
+        // The variables behind it get other numbers.
+        self.local_types.retain(|known, _| known.0 != probe);
+        self.learnt = Learnt::New;
+        true
+    }
+
+    /// Declares what [`Self::lift`] found for the `if` at this place.
+    pub fn declare_lifted(&mut self, at: Span) {
+        let Some(probe) = self.probe.as_ref().map(|p| p.index) else { return };
+        let names: Vec<String> =
+            self.lifted.iter().filter(|l| (l.0, l.1) == (probe, at)).map(|l| l.2.clone()).collect();
+        for name in names {
+            if self.find_local(&name).is_none() {
+                self.declare_local(&name, None, at);
+            }
+        }
     }
 
     /// Declares a variable in the innermost scope. `ty`: fixed, else inferred.
@@ -184,7 +229,7 @@ impl<'a> Checker<'a> {
             address_taken: false,
             span,
         });
-        p.scopes.last_mut()?.insert(name.to_string(), id);
+        p.scopes.last_mut()?.names.insert(name.to_string(), id);
         Some(id)
     }
 
@@ -316,7 +361,7 @@ impl<'a> Checker<'a> {
     /// Names of the variables in scope that look like `name`.
     pub fn similar_local(&self, name: &str) -> Option<String> {
         let p = self.probe.as_ref()?;
-        nearest(name, p.scopes.iter().flat_map(|s| s.keys()).map(String::as_str).filter(|n| !n.contains('#')))
+        nearest(name, p.scopes.iter().flat_map(|s| s.names.keys()).map(String::as_str).filter(|n| !n.contains('#')))
             .map(str::to_string)
     }
 

@@ -91,6 +91,7 @@ impl Checker<'_> {
                     "a variable lives in the block it is first assigned in; declare it before with `let {shown};`"
                 ));
             }
+            self.lift(name);
             self.report(d);
             return None;
         };

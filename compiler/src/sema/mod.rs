@@ -109,6 +109,8 @@ pub struct Environment<'a> {
     pub limits: Limits,
     /// The probes that are wanted.
     pub purpose: Purpose,
+    /// Values of `$1`, `$2`, ..., where the script is built to be run with just them.
+    pub parameters: Vec<String>,
 }
 
 /// What a tracer is built for.

@@ -159,6 +159,32 @@ pub fn provider(name: &str) -> Option<&'static Provider> {
     })
 }
 
+/// An attach point whose kind is a parameter, with the values of its parameters: what
+/// a probe is must be known to compile it. `None` where there is nothing to fill in.
+pub fn fill_kind(point: &ast::AttachPoint, values: &[String]) -> Option<ast::AttachPoint> {
+    let is_parameter = |p: &ast::AttachPiece| matches!(p, ast::AttachPiece::Parameter(_));
+    if !point.parts.first()?.pieces.iter().any(is_parameter) {
+        return None;
+    }
+    let mut text = String::new();
+    for (i, part) in point.parts.iter().enumerate() {
+        text.push_str(if i > 0 { ":" } else { "" });
+        for piece in &part.pieces {
+            match piece {
+                ast::AttachPiece::Text(t) => text.push_str(t),
+                ast::AttachPiece::Parameter(n) => text.push_str(values.get((*n as usize).checked_sub(1)?)?),
+            }
+        }
+    }
+    let part = |t: &str| ast::AttachPart {
+        pieces: vec![ast::AttachPiece::Text(t.to_string())],
+        quoted: false,
+        span: point.span,
+    };
+    let parts = text.split(':').map(part).collect();
+    Some(ast::AttachPoint { label: point.label.clone(), parts, text, span: point.span })
+}
+
 /// Checks an attach point; the kind and where it attaches.
 pub fn parse(point: &ast::AttachPoint) -> Result<(&'static Provider, AttachPoint), Diagnostic> {
     let name = point.parts.first().map(text_of).unwrap_or_default();
@@ -529,9 +555,10 @@ fn source_line(ret: bool, path: Text, file: String, line: u32) -> Result<AttachP
 
 fn usdt(p: &Parts) -> Result<AttachPoint, String> {
     p.count(2..=3)?;
-    // An empty provider is any.
+    // Without a path all binaries of the process are meant, without a provider every one.
+    let path = p.text(0).unwrap_or_else(|_| Text::literal("*"));
     let provider = if p.len() == 3 { p.text(1).ok() } else { None };
-    Ok(AttachPoint::Usdt { path: p.text(0)?, provider, name: p.text(p.len() - 1)? })
+    Ok(AttachPoint::Usdt { path, provider, name: p.text(p.len() - 1)? })
 }
 
 fn watchpoint(p: &Parts, asynchronous: bool) -> Result<AttachPoint, String> {
@@ -587,7 +614,27 @@ mod tests {
         assert!(matches!(point("u:/bin/sh:main").unwrap(), AttachPoint::Uprobe { ret: false, .. }));
         assert!(matches!(point("U:/bin/sh:x").unwrap(), AttachPoint::Usdt { .. }));
         assert!(matches!(point("kretfunc:vfs_read").unwrap(), AttachPoint::Fentry { ret: true, .. }));
+        assert!(matches!(point("usdt:/bin/x::y").unwrap(), AttachPoint::Usdt { provider: None, .. }));
+        let AttachPoint::Usdt { path, .. } = point("usdt::x:y").unwrap() else { panic!() };
+        assert_eq!(path.as_literal(), Some("*"));
+        assert!(point("usdt:/bin/x:y:").is_err());
         assert!(point("kprob:x").unwrap_err().help[0].contains("kprobe"));
+    }
+
+    #[test]
+    fn kinds_can_be_parameters() {
+        let part = |piece| ast::AttachPart { pieces: vec![piece], quoted: false, span: Span::default() };
+        let point = |first| ast::AttachPoint {
+            label: None,
+            parts: vec![part(first), part(ast::AttachPiece::Text("s".into())), part(ast::AttachPiece::Parameter(2))],
+            text: String::new(),
+            span: Span::default(),
+        };
+        let values = ["i".to_string(), "5".into()];
+        let filled = fill_kind(&point(ast::AttachPiece::Parameter(1)), &values).unwrap();
+        assert_eq!((filled.text.as_str(), filled.parts.len()), ("i:s:5", 3));
+        assert!(fill_kind(&point(ast::AttachPiece::Parameter(1)), &values[..1]).is_none());
+        assert!(fill_kind(&point(ast::AttachPiece::Text("i".into())), &values).is_none());
     }
 
     #[test]

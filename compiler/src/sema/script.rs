@@ -3,7 +3,7 @@
 //! In: the items of the script and its imports with macros expanded. Out:
 //! `hir::Program` and all diagnostics.
 
-use super::checker::{Checker, Learnt, ProbeState, unit};
+use super::checker::{Checker, Learnt, ProbeState, Scope, unit};
 use super::{Environment, config, probes, types};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
@@ -13,7 +13,6 @@ use crate::syntax::ast;
 use btc_payload::event::Action;
 use btc_payload::manifest::MapKind;
 use btc_payload::probe::{AttachPoint, Text, TextPart, UserLocation, WatchTarget};
-use std::collections::BTreeMap;
 
 /// Rounds that only widen types after which inference gives up: no type can be
 /// widened that often. Rounds in which something gets its first type are as many
@@ -128,6 +127,8 @@ impl Checker<'_> {
     }
 
     fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
+        let filled = probes::fill_kind(point, &self.env.parameters);
+        let point = filled.as_ref().unwrap_or(point);
         let (provider, mut attach) = match probes::parse(point) {
             Ok(found) => found,
             Err(d) => return self.report(d),
@@ -148,7 +149,7 @@ impl Checker<'_> {
             written: probes::shown(provider, point, &attach),
             index,
             locals: Vec::new(),
-            scopes: vec![BTreeMap::new()],
+            scopes: vec![Scope::default()],
             fixed: Vec::new(),
             loops: 0,
             callbacks: 0,
@@ -198,7 +199,7 @@ impl Checker<'_> {
             written: String::new(),
             index,
             locals: Vec::new(),
-            scopes: vec![BTreeMap::new()],
+            scopes: vec![Scope::default()],
             fixed: Vec::new(),
             loops: 0,
             callbacks: 0,

@@ -12,6 +12,7 @@ use crate::hir::types::Type;
 use crate::span::Span;
 use crate::syntax::ast::{self, StatementKind};
 use btc_payload::start::StartValue;
+use std::collections::BTreeSet;
 
 /// Most copies that `unroll` makes.
 const MAX_UNROLL: i128 = btc_payload::start::MAX_UNROLL as i128;
@@ -115,6 +116,16 @@ impl Checker<'_> {
         out
     }
 
+    /// An arm of an `if`, and the variables of its own that have a value at its end.
+    fn arm(&mut self, block: &ast::Block) -> (Block, BTreeSet<String>) {
+        self.push_scope();
+        let mut out = self.statements(&block.statements);
+        if let Some(e) = block.value.as_ref().and_then(|v| self.expr(v)) {
+            out.statements.push(statement(e));
+        }
+        (out, self.pop_scope().map(|s| s.assigned()).unwrap_or_default())
+    }
+
     fn if_statement(
         &mut self,
         condition: &ast::Expr,
@@ -136,8 +147,12 @@ impl Checker<'_> {
                 "comptime wants a constant",
             );
         }
-        let then = self.block(then);
-        let otherwise = otherwise.map(|b| self.block(b)).unwrap_or_default();
+        self.declare_lifted(condition.span);
+        let (then, assigned) = self.arm(then);
+        let (otherwise, too) = otherwise.map(|b| self.arm(b)).unwrap_or_default();
+        if let Some(scope) = self.probe.as_mut().and_then(|p| p.scopes.last_mut()) {
+            scope.in_arms.extend(assigned.intersection(&too).map(|name| (name.clone(), condition.span)));
+        }
         c.map(|condition| StmtKind::If { condition, then, otherwise })
     }
 
@@ -263,6 +278,9 @@ impl Checker<'_> {
         let grows = ty.is_some_and(|t| matches!(&t.kind, ast::TypeKind::Name(n) if n == "string"));
         let declared = if grows { None } else { fixed.clone() };
         let local = self.declare_local(&name.value, declared, name.span)?;
+        if let Some(scope) = self.probe.as_mut().and_then(|p| p.scopes.last_mut()) {
+            scope.declared.insert(name.value.clone());
+        }
         if grows {
             self.widen_local(local, &Type::Str { size: 1 });
         } else if fixed.is_some()

@@ -83,7 +83,7 @@ pub fn text(out: &mut Vec<u8>, ty: &ValueType, value: &[u8], div: u64) {
         let start = out.len();
         out.push(if b.low.is_some() { b'[' } else { b'(' });
         match (b.low, b.high) {
-            (Some(low), Some(high)) if high == low + 1 && matches!(ty, ValueType::Hist { .. }) => {
+            (Some(low), Some(high)) if high == low + 1 => {
                 push_bound(out, ty, low);
                 out.push(b']');
             }
@@ -192,6 +192,7 @@ mod tests {
     #[test]
     fn linear() {
         assert_eq!(labels(&lhist(0, 10, 5, &[0, 1, 3])), ["(..., 0)", "[0, 5)", "[5, 10)", "[10, ...)"]);
+        assert_eq!(labels(&lhist(-1, 9, 1, &[1, 3])), ["[-1]", "[0]", "[1]"]);
         assert_eq!(labels(&lhist(1024, 5120, 512, &[2])), ["[1536, 2048)"]);
         assert_eq!(labels(&lhist(0, 1 << 22, 1 << 20, &[2, 5])).last().unwrap(), "[4M, ...)");
     }

@@ -88,13 +88,8 @@ impl Renderer<'_> {
             Stats { signed } => self.stats(out, bytes, *signed, 1),
             Hist { .. } | Lhist { .. } => hist::json(out, ty, bytes, 1),
             Tseries { .. } => self.series_json(out, ty, bytes),
-            Enum { table, size, signed } => {
-                let value = integer(bytes, (*size).into(), *signed);
-                match self.enum_name(*table, value) {
-                    Some(name) => push_string(out, name.as_bytes()),
-                    None => push_number(out, value as u64, *signed),
-                }
-            }
+            // Names are for people.
+            Enum { size, signed, .. } => push_number(out, integer(bytes, (*size).into(), *signed) as u64, *signed),
             Str { size } => {
                 let (text, cut) = string(bytes, *size);
                 out.push(b'"');
@@ -231,6 +226,7 @@ fn push_list(out: &mut Vec<u8>, values: impl Iterator<Item = u64>) {
 mod tests {
     use super::*;
     use crate::render::tests::renderer;
+    use btc_payload::layout::EnumId;
     use btc_payload::manifest::Manifest;
 
     fn show(ty: &ValueType, bytes: &[u8], key: bool) -> String {
@@ -248,6 +244,8 @@ mod tests {
     fn values() {
         let byte = ValueType::Int { size: 1, signed: true };
         assert_eq!(show(&byte, &[0xff], false), "-1");
+        let one = ValueType::Enum { table: EnumId(0), size: 4, signed: true };
+        assert_eq!(show(&one, &[1, 0, 0, 0], false), "1");
         assert_eq!(show(&ValueType::Int { size: 8, signed: false }, &[0xff; 8], false), "\"18446744073709551615\"");
         assert_eq!(show(&ValueType::Str { size: 8 }, b"a\"\n\x01\0", false), r#""a\"\n\u0001""#);
         assert_eq!(show(&ValueType::Buf { size: 2 }, &[2, 0, 0, 0, 97, 1], false), "[97,1]");

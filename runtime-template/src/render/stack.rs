@@ -43,7 +43,7 @@ impl Renderer<'_> {
                     push_hex(out, address);
                     out.push(b'\n');
                 }
-                StackMode::BuildId => self.build_id_frame(out, frames, address, indent),
+                StackMode::BuildId => self.build_id_frame(out, frames, address),
                 StackMode::Bpftrace | StackMode::Perf if frames.user => {
                     self.user_frame(out, frames, depth, address, indent);
                 }
@@ -94,8 +94,7 @@ impl Renderer<'_> {
         out.push(b'\n');
     }
 
-    fn build_id_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64, indent: &[u8]) {
-        out.extend_from_slice(indent);
+    fn build_id_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64) {
         match self.user.build_id(frames.pid, address) {
             Some((id, offset)) => {
                 for b in id {
@@ -157,6 +156,7 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(show(StackMode::Raw, false), "\n10\n20\n");
+        assert_eq!(show(StackMode::BuildId, true), "\n0x10\n0x20\n");
         assert_eq!(show(StackMode::Bpftrace, true), "\n        0x10\n        0x20\n");
         assert_eq!(show(StackMode::Perf, true), "\n\t10 0x10 ([unknown])\n\t20 0x20 ([unknown])\n");
     }

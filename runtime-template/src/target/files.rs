@@ -69,7 +69,9 @@ pub fn binaries(name: &str, pid: Option<u32>) -> Result<Vec<String>> {
         return Ok(found);
     }
     let candidates = if name.contains('/') {
-        vec![format!("{root}{name}")]
+        // What is relative to our directory is absolute in theirs.
+        let absolute = std::path::absolute(name).ok().filter(|_| !root.is_empty());
+        vec![format!("{root}{}", absolute.as_ref().and_then(|p| p.to_str()).unwrap_or(name))]
     } else {
         libraries(&root, name).into_iter().chain(programs(&root, name)).collect()
     };

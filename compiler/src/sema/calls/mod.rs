@@ -215,8 +215,32 @@ fn other(c: &mut Checker, call: &Call, at: Span) -> Typed {
     None
 }
 
+/// `$N` or `str($N)`, if the script is built to be run with a value for it at once.
+fn given_text(c: &Checker, e: &ast::Expr) -> Option<String> {
+    let n = match &e.kind {
+        ast::ExprKind::Positional(n) => *n,
+        ast::ExprKind::Call { name, args } if name.value == "str" => match args.as_slice() {
+            [ast::Expr { kind: ast::ExprKind::Positional(n), .. }] => *n,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    c.env.parameters.get((n as usize).checked_sub(1)?).cloned()
+}
+
+/// As [`given_text`], for a number.
+fn given_number(c: &Checker, e: &ast::Expr) -> Option<i64> {
+    match e.kind {
+        ast::ExprKind::Positional(_) => given_text(c, e)?.parse().ok(),
+        _ => None,
+    }
+}
+
 /// A constant text argument.
 fn constant_text(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<Vec<u8>> {
+    if let Some(text) = given_text(c, e) {
+        return Some(text.into_bytes());
+    }
     let value = c.value(e)?;
     match value.kind {
         crate::hir::tree::ExprKind::Str(bytes) => Some(bytes),
@@ -231,6 +255,9 @@ fn constant_string(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<String>
 
 /// A constant integer argument.
 fn constant_integer(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<i64> {
+    if let Some(number) = given_number(c, e) {
+        return Some(number);
+    }
     let value = c.value(e)?;
     match super::checker::literal(&value) {
         Some(v) => Some(v as i64),

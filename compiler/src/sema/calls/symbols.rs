@@ -297,8 +297,9 @@ pub(in crate::sema) fn stack(c: &mut Checker, user: bool, args: &[ast::Expr], sp
             mode = m;
             continue;
         }
+        let given = super::given_number(c, a).map(i128::from);
         let value = c.value(a)?;
-        match literal(&value) {
+        match given.or_else(|| literal(&value)) {
             Some(n) if (1..=i128::from(DEFAULT_FRAMES)).contains(&n) => frames = n as u32,
             Some(n) if n > i128::from(DEFAULT_FRAMES) => {
                 let message = format!("{n} frames are more than the kernel records");

@@ -158,7 +158,8 @@ impl Builder<'_> {
 /// Text between quotes; a backslash stands for the character behind it.
 fn unquoted(text: &str) -> String {
     let mut out = String::new();
-    let mut chars = text.trim_matches('"').chars();
+    let inner = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    let mut chars = inner.chars();
     while let Some(c) = chars.next() {
         out.extend(if c == '\\' { chars.next() } else { Some(c) });
     }

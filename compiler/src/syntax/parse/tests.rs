@@ -219,6 +219,7 @@ fn attach_points_and_predicates() {
     assert_eq!(parts("uprobe:/tmp/*:f {}"), [["uprobe", "/tmp/*", "f"]]);
     assert_eq!(parts("uprobe:/a@f.c:12 {}"), [["uprobe", "/a@f.c", "12"]]);
     assert_eq!(parts("uprobe:\"x.apk!/lib.so\":\"f(int, char)\" {}"), [["uprobe", "x.apk!/lib.so", "f(int, char)"]]);
+    assert_eq!(parts(r#"usdt:/a:p:"\"q\"" {}"#), [["usdt", "/a", "p", "\"q\""]]);
     assert_eq!(parts("kprobe:f+0x10,\n kr:g*[ab]? {}"), [["kprobe", "f+0x10"], ["kr", "g*[ab]?"]]);
     assert_eq!(parts("software:cpu: {}"), [["software", "cpu", ""]]);
     assert_eq!(parts("software:cpu: /pid == 1/ {}"), [["software", "cpu", ""]]);

@@ -1,0 +1,2 @@
+exit: compile
+streams: both
