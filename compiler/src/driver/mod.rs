@@ -8,6 +8,8 @@ mod facts;
 mod object;
 mod source;
 
+pub(crate) use source::LIBRARY;
+
 use crate::btf::reference::Reference;
 use crate::btf::source::BtfSources;
 use crate::ctypes::TypeStore;
@@ -261,7 +263,8 @@ fn report(errors: Vec<Diagnostic>, diagnostics: &mut Diagnostics) -> Failure {
 
 fn sizes(program: &Program) -> object::Sizes {
     let number = |name: &str| config::value(&program.settings, name).and_then(|v| v.parse::<u64>().ok());
-    let ring = number("perf_rb_pages").map_or(object::DEFAULT_RING, |pages| {
+    // No pages means as many as there are without the setting, as in bpftrace.
+    let ring = number("perf_rb_pages").filter(|&pages| pages > 0).map_or(object::DEFAULT_RING, |pages| {
         u32::try_from(pages.saturating_mul(4096).next_power_of_two()).unwrap_or(1 << 31)
     });
     object::Sizes {

@@ -138,13 +138,14 @@ impl Fun<'_, '_, '_> {
         let open = self.b.begin_if(missing);
         let zeros = self.zeros();
         self.keep_key(key);
-        self.update(map, key.address, zeros, NO_EXIST);
+        let result = self.update(map, key.address, zeros, NO_EXIST);
         // Another CPU may have been first: look again, whatever the result.
         let found = self.lookup(map, key);
         self.b.set(entry, found);
         let missing = self.b.compare_const(Cmp::Eq, found, 0);
         let lost = self.b.begin_if(missing);
         self.count_loss(LossCounter::MapFull);
+        self.check_helper(result, Helper::MapUpdateElem);
         self.b.end_if(lost);
         self.b.end_if(open);
         self.b.get(entry)
@@ -193,6 +194,7 @@ impl Fun<'_, '_, '_> {
         let failed = self.b.compare_const(Cmp::Ne, result, 0);
         let open = self.b.begin_if(failed);
         self.count_loss(LossCounter::MapFull);
+        self.check_helper(result, Helper::MapUpdateElem);
         self.b.end_if(open);
     }
 
