@@ -12,6 +12,8 @@ pub mod child;
 pub mod context;
 pub mod event;
 pub mod image;
+#[cfg(panic = "abort")]
+mod left_out;
 pub mod load;
 pub mod maps;
 pub mod options;
@@ -51,7 +53,7 @@ use std::process::ExitCode;
 
 /// Runs a payload to its end; `None` is an executable that carries none.
 pub fn main(payload: Option<&[u8]>) -> ExitCode {
-    forbid_backtraces();
+    std::panic::set_hook(Box::new(|info| eprintln!("ERROR: internal error: {info}")));
     match try_main(payload) {
         Ok(status) => ExitCode::from(status as u8),
         Err(e) => {
@@ -59,25 +61,6 @@ pub fn main(payload: Option<&[u8]>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Makes errors and panics ask for no backtrace, whatever the environment says: the
-/// tables that one is made from are left out of the executable (`stub.ld`), and the
-/// unwinder aborts where it misses its own.
-fn forbid_backtraces() {
-    let names = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
-    let saved = names.map(|name| (name, std::env::var_os(name)));
-    // SAFETY: nothing has started a thread yet.
-    saved.iter().for_each(|(name, _)| unsafe { std::env::remove_var(name) });
-    // The standard library asks the environment once and remembers the answer.
-    let _ = std::backtrace::Backtrace::capture();
-    for (name, value) in saved {
-        if let Some(value) = value {
-            // SAFETY: as above. Programs that the tracer starts get what the user set.
-            unsafe { std::env::set_var(name, value) };
-        }
-    }
-    std::panic::set_hook(Box::new(|info| eprintln!("ERROR: internal error: {info}")));
 }
 
 fn try_main(payload: Option<&[u8]>) -> Result<i32> {
