@@ -20,6 +20,7 @@ pub mod options;
 pub mod output;
 pub mod payload;
 pub mod poll;
+pub mod privileges;
 pub mod render;
 pub mod ring;
 pub mod settings;
@@ -48,8 +49,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::header::{self, Payload};
 use btc_payload::manifest::{MapId, MapRole};
 use btc_payload::probe::AttachPoint;
+use btc_payload::start::StartValue;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Runs a payload to its end; `None` is an executable that carries none.
 pub fn main(payload: Option<&[u8]>) -> ExitCode {
@@ -94,7 +97,7 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
         let _ = sys::write_all(libc::STDOUT_FILENO, table.as_bytes());
         return Ok(if good { 0 } else { 1 });
     }
-    let missing = check::missing_capabilities(&context);
+    let missing = privileges::missing(&context);
     if !missing.is_empty() {
         bail!(
             "no privileges: {} missing. Run as root, or give the file what it needs: \
@@ -111,6 +114,11 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
     let child = context.options.command.as_deref().map(Child::start).transpose()?;
     context.child = child.as_ref().map(|c| c.pid);
     run(&context, payload, signals, output, child, process)
+}
+
+/// Does the script ask for the `-c` child?
+fn reads_child(context: &Context<'_>) -> bool {
+    context.manifest.slots.iter().any(|s| s.value == StartValue::ChildPid)
 }
 
 /// A descriptor of the `-p` process, which tells when it ends.
@@ -138,6 +146,10 @@ fn run(
     if plan.units.is_empty() {
         bail!("none of the script's probes exists here: nothing to trace");
     }
+    if context.child.is_none() && !context.options.no_warnings && reads_child(context) {
+        eprintln!("WARNING: No child command (-c); cpid is zero");
+    }
+    let started = Instant::now();
     let loaded = load::load(context, Image::new(&payload.object)?, &plan)?;
     let ring_fd = manifest_map(context, MapRole::Events).and_then(|id| loaded.map(context, id));
     let ring = ring_fd.map(open_ring).transpose()?;
@@ -148,9 +160,13 @@ fn run(
     if let Some(status) = tests::run(&mut tracer, &loaded)? {
         return Ok(status);
     }
+    let prepared = started.elapsed();
     run_begin(context, &plan, &loaded)?;
-    let mut open = Vec::new();
+    let (mut open, attaching) = (Vec::new(), Instant::now());
     let attached = attach_all(context, &plan, &loaded, &mut open, &mut tracer)?;
+    if context.options.verbose {
+        eprintln!("Loaded in {} us, attached in {} us", prepared.as_micros(), attaching.elapsed().as_micros());
+    }
     announce(&mut tracer, attached);
     open_iterators(context, &plan, &open, &mut tracer)?;
     if let Some(child) = &mut tracer.child {
@@ -159,6 +175,7 @@ fn run(
         }
         child.release();
     }
+    privileges::give_up(context);
     if context.options.dry_run {
         tracer.actions.output.flush();
         poll::leave_detaching();
@@ -203,7 +220,7 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         .enums
         .iter()
         .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
-    let mut user = UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle"));
+    let mut user = UserSymbols::new(&context.settings, context.options.debug_dirs.clone());
     for place in plan.units.iter().flat_map(|u| &u.places) {
         if let How::Uprobe { path, .. } = &place.how {
             user.probed(path);

@@ -339,12 +339,24 @@ impl Fun<'_, '_, '_> {
         let present = self.b.nonzero(found);
         let open = self.b.begin_if(present);
         if ty.is_scalar() {
-            let value = self.entry_value(map, key.address, found, ty, span)?;
+            // A variable may be declared wider than what the map holds.
+            let stored = match &self.cx.map(map).value {
+                ValueType::Int { size, signed } => Type::Int { size: *size, signed: *signed },
+                _ => ty.clone(),
+            };
+            let value = self.entry_value(map, key.address, found, &stored, span)?;
+            let value = self.wrap(value, ty);
             self.set_local(into, ty, value, span)?;
         } else {
             let (to, from) = (self.local_memory(into, span)?, self.own(found));
-            let size = self.size_of(ty);
-            self.copy(to, from, size);
+            let (size, stored) = (self.size_of(ty), self.cx.map(map).value.size());
+            if stored < size && !matches!(ty, Type::Str { .. }) {
+                return unsupported("`find` into a variable of another type than the map's values", span);
+            }
+            if stored < size {
+                self.zero(to, size);
+            }
+            self.copy(to, from, stored.min(size));
         }
         let one = self.b.iconst(1);
         self.b.set(result, one);
