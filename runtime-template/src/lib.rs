@@ -300,16 +300,16 @@ fn announce(tracer: &mut Tracer<'_>, attached: usize) {
     } else {
         eprintln!("Attached {attached} probe{}", if attached == 1 { "" } else { "s" });
     }
-    notify_service_manager();
+    notify_service_manager("READY=1");
     if std::env::var_os("__BPFTRACE_NOTIFY_PROBES_ATTACHED").is_some() {
         let _ = sys::write_all(libc::STDOUT_FILENO, b"__BPFTRACE_NOTIFY_PROBES_ATTACHED\n");
     }
 }
 
-/// Under systemd (`Type=notify`) the service counts as started from here on: a
+/// Tells systemd (`Type=notify`) that the service is ready, or about to end: a
 /// datagram to the socket that the environment names, `@` being an abstract one
 /// (sd_notify(3)). Nobody may listen any more; that is no reason to stop.
-fn notify_service_manager() {
+pub fn notify_service_manager(state: &str) {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -319,7 +319,7 @@ fn notify_service_manager() {
         None => SocketAddr::from_pathname(&name),
     };
     if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
-        let _ = socket.send_to_addr(b"READY=1", &address);
+        let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
 }
 

@@ -237,6 +237,7 @@ impl<'a> Tracer<'a> {
     fn finish(&mut self) -> i32 {
         let context = self.actions.context;
         let status = self.actions.exit.take();
+        crate::notify_service_manager("STOPPING=1");
         self.close_gate();
         for unit in &self.plan.units {
             if context.manifest.programs[unit.program].attach == AttachPoint::End {

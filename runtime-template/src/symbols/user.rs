@@ -158,12 +158,9 @@ impl UserSymbols {
 
 /// What a symbolizer found.
 fn taken(sym: &Sym<'_>, demangle: bool) -> UserSymbol {
-    let shown = |name: &str| -> Box<str> {
-        if demangle { super::demangle::demangle(name).into() } else { name.into() }
-    };
-    let line = |c: &CodeInfo<'_>| -> Box<str> {
-        format!("{}:{}", c.to_path().display(), c.line.unwrap_or(0)).into()
-    };
+    let shown =
+        |name: &str| -> Box<str> { if demangle { super::demangle::demangle(name).into() } else { name.into() } };
+    let line = |c: &CodeInfo<'_>| -> Box<str> { format!("{}:{}", c.to_path().display(), c.line.unwrap_or(0)).into() };
     // They come in the order in which they call one another.
     let inlined = sym.inlined.iter().rev().map(|f| (shown(&f.name), f.code_info.as_ref().map(line)));
     UserSymbol {
