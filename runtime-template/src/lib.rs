@@ -220,7 +220,7 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         .enums
         .iter()
         .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
-    let mut user = UserSymbols::new(&context.settings, context.options.debug_dirs.clone());
+    let mut user = UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle"));
     for place in plan.units.iter().flat_map(|u| &u.places) {
         if let How::Uprobe { path, .. } = &place.how {
             user.probed(path);

@@ -86,8 +86,6 @@ pub struct Options {
     pub traceable: Option<String>,
     /// `--usdt-file-activation`.
     pub usdt_file_activation: bool,
-    /// `--debuginfo`.
-    pub debug_dirs: Vec<String>,
     /// `--wait-detach`: do not leave detaching to a child.
     pub wait_detach: bool,
     /// Positional parameters.
@@ -197,10 +195,7 @@ pub const FLAGS: &[Flag] = &[
         Ok(())
     }),
     flag!(["--unsafe"], None, "", |_, _| Ok(())),
-    flag!(["--debuginfo"], Some("DIR"), "look for separate debug files in DIR (DIR:DIR), too", |o, v| {
-        o.debug_dirs.extend(v.split(':').filter(|d| !d.is_empty()).map(String::from));
-        Ok(())
-    }),
+    flag!(["--debuginfo"], Some("DIR"), "", |_, _| Ok(())),
     flag!(["--no-feature"], Some("LIST"), "", |_, _| Ok(())),
     flag!(["--probe-filter"], Some("REGEX"), "attach only probes whose name matches", |o, v| {
         o.probe_filter = Some(Regex::new(v)?);

@@ -35,8 +35,7 @@ const SETTINGS: &[(&str, Kind, &str)] = &[
     ("cache_user_symbols", Kind::OneOf(&["PER_PROGRAM", "PER_PID", "NONE"]), "PER_PID"),
     ("cpp_demangle", Kind::Bool, "true"),
     ("lazy_symbolication", Kind::Bool, "false"),
-    // Reading debug information of large programs takes seconds.
-    ("show_debug_info", Kind::Bool, "false"),
+    ("show_debug_info", Kind::Bool, "true"),
     ("user_symbols", Kind::Bool, "true"),
 ];
 

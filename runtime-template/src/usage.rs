@@ -165,7 +165,7 @@ mod tests {
         {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-        assert!(!text.contains("--no-feature"));
+        assert!(!text.contains("--debuginfo"));
         assert_eq!(minimum_kernel(&manifest), "5.17");
     }
 }

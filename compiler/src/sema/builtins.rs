@@ -175,7 +175,7 @@ const CONFIG: &[(&str, &str)] = &[
     ("lazy_symbolication", "false"),
     ("print_maps_on_exit", "true"),
     ("use_blazesym", "false"),
-    ("show_debug_info", "false"),
+    ("show_debug_info", "true"),
     ("log_size", "1000000"),
     ("max_bpf_progs", "1024"),
     ("max_cat_bytes", "10240"),

@@ -41,12 +41,14 @@ impl Renderer<'_> {
             match frames.mode {
                 StackMode::Raw => push_hex(out, address),
                 StackMode::Bpftrace => {
-                    push_margin(out, frames.mode, address, indent);
-                    self.frame(out, frames, address, indent);
+                    out.extend_from_slice(indent);
+                    self.frame(out, frames, address);
                 }
                 StackMode::Perf => {
-                    push_margin(out, frames.mode, address, indent);
-                    let module = self.frame(out, frames, address, indent);
+                    out.push(b'\t');
+                    push_hex(out, address);
+                    out.push(b' ');
+                    let module = self.frame(out, frames, address);
                     if frames.user {
                         out.extend_from_slice(b" (");
                         out.extend_from_slice(module.as_deref().unwrap_or("[unknown]").as_bytes());
@@ -60,28 +62,12 @@ impl Renderer<'_> {
     }
 
     /// Appends `symbol+offset`; returns the module where it is known.
-    fn frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64, indent: &[u8]) -> Option<Box<str>> {
+    fn frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64) -> Option<Box<str>> {
         if frames.user {
             let found = self.user.resolve(frames.pid, address);
-            // In front of the function they are part of, as frames of their own.
-            let perf = frames.mode == StackMode::Perf;
-            for (name, line) in &found.inlined {
-                out.extend_from_slice(if perf { b"" } else { b"[inlined] " });
-                out.extend_from_slice(name.as_bytes());
-                match line {
-                    _ if perf => out.extend_from_slice(b" (inlined)"),
-                    Some(line) => push_line(out, line),
-                    None => {}
-                }
-                out.push(b'\n');
-                push_margin(out, frames.mode, address, indent);
-            }
             match &found.name {
                 Some(name) => push_symbol(out, name, found.offset),
                 None => push_pointer(out, address),
-            }
-            if let Some(line) = found.line.as_ref().filter(|_| !perf) {
-                push_line(out, line);
             }
             return found.module;
         }
@@ -105,22 +91,6 @@ impl Renderer<'_> {
             None => push_pointer(out, address),
         }
     }
-}
-
-/// What a frame's line begins with.
-fn push_margin(out: &mut Vec<u8>, mode: StackMode, address: u64, indent: &[u8]) {
-    if mode == StackMode::Perf {
-        out.push(b'\t');
-        push_hex(out, address);
-        out.push(b' ');
-    } else {
-        out.extend_from_slice(indent);
-    }
-}
-
-fn push_line(out: &mut Vec<u8>, line: &str) {
-    out.push(b'@');
-    out.extend_from_slice(line.as_bytes());
 }
 
 fn push_symbol(out: &mut Vec<u8>, name: &str, offset: u64) {

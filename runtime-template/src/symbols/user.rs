@@ -5,11 +5,9 @@
 //! is first seen, and so are answers: what ran while the tracer did still has
 //! names when it is gone.
 
-use super::debugfile;
-use crate::settings::Settings;
 use crate::target::files;
 use blazesym::symbolize::source::{Elf, Process, Source};
-use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
+use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer};
 use std::collections::HashMap;
 
 /// A resolved user address.
@@ -21,10 +19,6 @@ pub struct UserSymbol {
     pub offset: u64,
     /// File that is mapped there.
     pub module: Option<Box<str>>,
-    /// `file:line`, where that was asked for and is known.
-    pub line: Option<Box<str>>,
-    /// Functions that were inlined there, innermost first: name and line of the call.
-    pub inlined: Vec<(Box<str>, Option<Box<str>>)>,
 }
 
 /// A part of a file that a process maps for execution.
@@ -45,10 +39,6 @@ pub struct UserSymbols {
     /// Where the probed programs lie that are linked to fixed addresses: of processes
     /// that ended before they were looked at.
     fixed: Vec<Mapping>,
-    /// Separate debug files of stripped ones.
-    debug_files: debugfile::DebugFiles,
-    /// Read debug information for lines and inlined functions?
-    lines: bool,
     /// Show C++ and Rust names as written in the source?
     demangle: bool,
     /// Resolve at all?
@@ -57,14 +47,8 @@ pub struct UserSymbols {
 
 impl UserSymbols {
     /// Nothing resolved yet.
-    pub fn new(settings: &Settings, debug_dirs: Vec<String>) -> UserSymbols {
-        UserSymbols {
-            enabled: settings.is("user_symbols"),
-            demangle: settings.is("cpp_demangle"),
-            lines: settings.is("show_debug_info"),
-            debug_files: debugfile::DebugFiles::new(debug_dirs),
-            ..UserSymbols::default()
-        }
+    pub fn new(enabled: bool, demangle: bool) -> UserSymbols {
+        UserSymbols { enabled, demangle, ..UserSymbols::default() }
     }
 
     /// Symbol of an address of a process.
@@ -125,50 +109,27 @@ impl UserSymbols {
 
     fn look_up(&mut self, pid: u32, address: u64) -> UserSymbol {
         let mapping = self.mapping(pid, address);
-        let (lines, demangle) = (self.lines, self.demangle);
-        let builder = || Symbolizer::builder().enable_code_info(lines).enable_inlined_fns(lines).build();
-        let symbolizer = self.symbolizer.get_or_insert_with(builder);
+        let symbolizer = self.symbolizer.get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).build());
         let mut found = UserSymbol::default();
+        let mut take = |sym: &Sym<'_>, demangle: bool| {
+            found.name = Some(if demangle { super::demangle::demangle(&sym.name).into() } else { (*sym.name).into() });
+            found.offset = sym.offset as u64;
+        };
         if let Some(m) = &mapping {
+            let source = Source::Elf(Elf::new(&*m.path));
             let offset = address - m.start + m.offset;
-            // A stripped file has names in another one, at the same addresses.
-            let (path, input) = match self.debug_files.of(&m.path) {
-                Some(debug) => (&*debug.path, debug.address(offset).map(Input::VirtOffset)),
-                None => (&*m.path, Some(Input::FileOffset(offset))),
-            };
-            // Debug information may be unreadable (compressed, say), symbols are not.
-            for debug_syms in [true, false].into_iter().skip(usize::from(!lines)) {
-                let source = Source::Elf(Elf { debug_syms, ..Elf::new(path) });
-                if let Some(Ok(Symbolized::Sym(sym))) = input.map(|i| symbolizer.symbolize_single(&source, i)) {
-                    found = taken(&sym, demangle);
-                    break;
-                }
+            if let Ok(Symbolized::Sym(sym)) = symbolizer.symbolize_single(&source, Input::FileOffset(offset)) {
+                take(&sym, self.demangle);
             }
         } else {
             // No file: code made at run time, which only the process knows.
             let source = Source::Process(Process::new(pid.into()));
             if let Ok(Symbolized::Sym(sym)) = symbolizer.symbolize_single(&source, Input::AbsAddr(address)) {
-                found = taken(&sym, demangle);
+                take(&sym, self.demangle);
             }
         }
         found.module = mapping.map(|m| files::shown(&m.path).into());
         found
-    }
-}
-
-/// What a symbolizer found.
-fn taken(sym: &Sym<'_>, demangle: bool) -> UserSymbol {
-    let shown =
-        |name: &str| -> Box<str> { if demangle { super::demangle::demangle(name).into() } else { name.into() } };
-    let line = |c: &CodeInfo<'_>| -> Box<str> { format!("{}:{}", c.to_path().display(), c.line.unwrap_or(0)).into() };
-    // They come in the order in which they call one another.
-    let inlined = sym.inlined.iter().rev().map(|f| (shown(&f.name), f.code_info.as_ref().map(line)));
-    UserSymbol {
-        name: Some(shown(&sym.name)),
-        offset: sym.offset as u64,
-        module: None,
-        line: sym.code_info.as_deref().map(line),
-        inlined: inlined.collect(),
     }
 }
 
@@ -227,10 +188,10 @@ mod tests {
 
     #[test]
     fn own_functions_have_names() {
-        let mut symbols = UserSymbols { enabled: true, demangle: true, ..UserSymbols::default() };
+        let mut symbols = UserSymbols::new(true, true);
         let found = symbols.resolve(std::process::id(), some_function());
         assert!(found.name.is_some_and(|n| n.contains("some_function")), "own symbols are there");
         assert_eq!(found.offset, 0);
-        assert!(UserSymbols::default().resolve(1, 2).name.is_none());
+        assert!(UserSymbols::new(false, true).resolve(1, 2).name.is_none());
     }
 }
