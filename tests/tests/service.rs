@@ -77,10 +77,7 @@ fn tells_the_service_manager() {
     let hidden = format!("btc-test-{}", std::process::id());
     let sockets = [
         (path.display().to_string(), UnixDatagram::bind(&path).unwrap()),
-        (
-            format!("@{hidden}"),
-            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&hidden).unwrap()).unwrap(),
-        ),
+        (format!("@{hidden}"), UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&hidden).unwrap()).unwrap()),
     ];
     for (name, socket) in sockets {
         let child = start(Command::new(&tracer).env("NOTIFY_SOCKET", &name));
@@ -176,7 +173,8 @@ fn counts_what_is_lost() {
     assert!(err.contains(&format!("Lost {} events\n", 3000 - printed)), "{printed} printed: {err}");
     assert!(err.contains(&format!("Total lost event count: {}\n", 3000 - printed)), "{err}");
     assert!(err.contains("Map full; 1 updates were refused"), "{err}");
-    let counts = format!("{printed} events, {} lost; 0 probe executions skipped; 1 map updates refused\n", 3000 - printed);
+    let counts =
+        format!("{printed} events, {} lost; 0 probe executions skipped; 1 map updates refused\n", 3000 - printed);
     assert!(err.contains(&counts), "{counts} is missing: {err}");
     assert!(err.contains("map @: 2 of 2 entries\n"), "{err}");
     let (out, err, _) = end(start(&mut command(&["-f", "json"])));

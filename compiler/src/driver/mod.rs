@@ -141,6 +141,19 @@ pub fn attach_points(request: &Request) -> Compilation<Vec<AttachPoint>> {
     })
 }
 
+/// A script in standard form. Its types and imports are not looked at.
+pub fn format(request: &Request) -> Compilation {
+    collect(|sources, diagnostics| {
+        let path = request.path.as_deref();
+        let file = sources.add(&request.name, path, request.text.clone());
+        let options = crate::syntax::parse::ParseOptions::default();
+        let text = crate::syntax::format::without_directives(&request.text);
+        let parsed = crate::syntax::parse::parse_script(file, &text, &options, diagnostics);
+        let script = parsed.ok_or(Failure::Reported)?;
+        Ok(crate::syntax::format::format(&script, &request.text).into_bytes())
+    })
+}
+
 fn collect<T: Send>(
     work: impl FnOnce(&mut SourceMap, &mut Diagnostics) -> Result<T, Failure> + Send,
 ) -> Compilation<T> {
