@@ -266,8 +266,7 @@ impl Formatter<'_> {
                 format!("while {} {}", self.guarded(condition), self.block(body, false))
             }
             StatementKind::Unroll { count, body } => {
-                let count = self.expr(count);
-                format!("unroll ({}) {}", count.trim_matches(['(', ')']), self.block(body, false))
+                format!("unroll ({}) {}", self.expr(count), self.block(body, false))
             }
             StatementKind::ForRange { variable, start, end, body } => {
                 let (start, end) = (self.nested(start), self.nested(end));
@@ -366,6 +365,8 @@ impl Formatter<'_> {
                 format!("if {condition} {} else {}", self.block(then, true), self.block(otherwise, true))
             }
             ExprKind::Positional(n) => format!("${n}"),
+            // The place of a lone number is that of its parentheses.
+            ExprKind::Integer { .. } => self.source(e.span).trim_matches(['(', ')', ' ']).to_string(),
             // Literals as they were written.
             _ => self.source(e.span).trim().to_string(),
         }
