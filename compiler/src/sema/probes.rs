@@ -221,6 +221,9 @@ pub const SOFTWARE: &[(&str, &[&str])] = &[
     ("task-clock", &[]),
 ];
 
+/// Shortest period of a timer, in nanoseconds.
+const SHORTEST_PERIOD: u64 = 1000;
+
 /// Hardware events with the other names they have.
 pub const HARDWARE: &[(&str, &[&str])] = &[
     ("backend-stalls", &[]),
@@ -379,6 +382,10 @@ fn period(p: &Parts) -> Result<Period, String> {
 fn positive(p: Period) -> Result<Period, String> {
     match p.count {
         Number::Literal(0) => Err("the period must be at least 1".into()),
+        // Shorter ones would leave the processor no time for anything else.
+        Number::Literal(n) if p.unit == PeriodUnit::Nanoseconds && n < SHORTEST_PERIOD => {
+            Err(format!("the period must be at least {SHORTEST_PERIOD} ns, not {n}"))
+        }
         _ => Ok(p),
     }
 }
@@ -499,6 +506,9 @@ fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
         return Err(format!("unknown language `{}`; `cpp` is known", p.literal(1)?));
     }
     if !demangled && let Some(address) = last.as_literal().and_then(integer) {
+        if path.has_wildcard() {
+            return Err("an address and a wildcard exclude each other".into());
+        }
         return Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Address(address) });
     }
     let (name, offset) = split_offset(last)?;
@@ -519,7 +529,8 @@ fn source_line(ret: bool, path: Text, file: String, line: u32) -> Result<AttachP
 
 fn usdt(p: &Parts) -> Result<AttachPoint, String> {
     p.count(2..=3)?;
-    let provider = if p.len() == 3 { Some(p.text(1)?) } else { None };
+    // An empty provider is any.
+    let provider = if p.len() == 3 { p.text(1).ok() } else { None };
     Ok(AttachPoint::Usdt { path: p.text(0)?, provider, name: p.text(p.len() - 1)? })
 }
 
