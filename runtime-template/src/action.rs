@@ -44,6 +44,8 @@ pub struct Actions<'a> {
     pub waiting: Vec<Waiting<'a>>,
     /// Status that the script wants to exit with.
     pub exit: Option<i32>,
+    /// Records handled.
+    pub records: u64,
 }
 
 impl<'a> Actions<'a> {
@@ -53,12 +55,13 @@ impl<'a> Actions<'a> {
         let cpus = crate::sys::possible_cpus();
         let captures = BTreeMap::new();
         let (watchpoints, waiting) = (Vec::new(), Vec::new());
-        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, waiting, exit: None }
+        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, waiting, exit: None, records: 0 }
     }
 
     /// Handles one record; false when the tracer shall stop reading.
     pub fn record(&mut self, record: &[u8]) -> bool {
         let Some(id) = self.layouts.identify(record) else { return true };
+        self.records += 1;
         let event = &self.context.manifest.events[id.0 as usize];
         if let Err(e) = self.act(id, event, record) {
             self.message("ERROR", &format!("{e:#}"), event.location);
@@ -246,6 +249,18 @@ impl<'a> Actions<'a> {
                 }
             }
         }
+    }
+
+    /// A line for people about each map of the script: how full it is.
+    pub fn fill_levels(&self) -> String {
+        let mut out = String::new();
+        for (i, map) in self.context.manifest.maps.iter().enumerate().filter(|(_, m)| m.role == MapRole::Script) {
+            let Some((_, fd)) = self.map(MapId(i as u32)) else { continue };
+            let room = libbpf_rs::MapInfo::new(fd).map_or(0, |info| info.info.max_entries);
+            let used = maps::read(fd, self.long_keys(MapId(i as u32)).map(|k| k.1), map, self.cpus).len();
+            out += &format!("map {}: {used} of {room} entries\n", map.name);
+        }
+        out
     }
 
     /// Prints a map. `asked`: by the script, not because the run ends.

@@ -6,18 +6,8 @@
 use crate::attach::{Plan, refused};
 use crate::context::Context;
 use crate::start::missing_features;
-use crate::{sys, usage};
+use crate::{privileges, sys};
 use std::fmt::Write;
-
-/// Bit numbers of include/uapi/linux/capability.h.
-const CAPABILITIES: &[(&str, u32)] = &[
-    ("CAP_DAC_READ_SEARCH", 2),
-    ("CAP_SYS_PTRACE", 19),
-    ("CAP_SYS_ADMIN", 21),
-    ("CAP_SYSLOG", 34),
-    ("CAP_PERFMON", 38),
-    ("CAP_BPF", 39),
-];
 
 /// The table, and whether the tracer can run.
 pub fn run(context: &Context<'_>) -> (String, bool) {
@@ -30,7 +20,7 @@ pub fn run(context: &Context<'_>) -> (String, bool) {
     line(true, "kernel", &sys::kernel_release());
     let btf = context.btf();
     line(btf.is_ok(), "BTF", &btf.as_ref().map_or_else(|e| format!("{e:#}"), |_| "found".into()));
-    let missing = missing_capabilities(context);
+    let missing = privileges::missing(context);
     let detail =
         if missing.is_empty() { "enough".into() } else { format!("missing {}; run as root", missing.join(", ")) };
     line(missing.is_empty(), "privileges", &detail);
@@ -63,26 +53,4 @@ pub fn run(context: &Context<'_>) -> (String, bool) {
         Err(e) => line(false, "probes", &format!("{e:#}")),
     }
     (out, good)
-}
-
-/// Capabilities that the script takes and this process lacks.
-pub fn missing_capabilities(context: &Context<'_>) -> Vec<&'static str> {
-    let held = effective();
-    let has = |name: &str| CAPABILITIES.iter().any(|c| c.0 == name && held >> c.1 & 1 == 1);
-    // CAP_SYS_ADMIN comprises the two that BPF brought (include/linux/capability.h).
-    if has("CAP_SYS_ADMIN") {
-        return Vec::new();
-    }
-    usage::capabilities(context.manifest)
-        .into_iter()
-        // What only some systems demand is not worth refusing to start.
-        .filter(|n| matches!(*n, "CAP_BPF" | "CAP_PERFMON") && !has(n))
-        .collect()
-}
-
-fn effective() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
-    // Without /proc nothing is known: let the kernel decide.
-    line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok()).unwrap_or(u64::MAX)
 }

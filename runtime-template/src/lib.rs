@@ -20,6 +20,7 @@ pub mod options;
 pub mod output;
 pub mod payload;
 pub mod poll;
+pub mod privileges;
 pub mod render;
 pub mod ring;
 pub mod settings;
@@ -49,8 +50,10 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::header::{self, Payload};
 use btc_payload::manifest::{MapId, MapRole};
 use btc_payload::probe::AttachPoint;
+use btc_payload::start::StartValue;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Runs a payload to its end; `None` is an executable that carries none.
 pub fn main(payload: Option<&[u8]>) -> ExitCode {
@@ -97,7 +100,7 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
         let _ = sys::write_all(libc::STDOUT_FILENO, table.as_bytes());
         return Ok(if good { 0 } else { 1 });
     }
-    let missing = check::missing_capabilities(&context);
+    let missing = privileges::missing(&context);
     if !missing.is_empty() {
         bail!(
             "no privileges: {} missing. Run as root, or give the file what it needs: \
@@ -114,6 +117,11 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
     let child = context.options.command.as_deref().map(Child::start).transpose()?;
     context.child = child.as_ref().map(|c| c.pid);
     run(&context, payload, signals, output, child, process)
+}
+
+/// Does the script ask for the `-c` child?
+fn reads_child(context: &Context<'_>) -> bool {
+    context.manifest.slots.iter().any(|s| s.value == StartValue::ChildPid)
 }
 
 /// A descriptor of the `-p` process, which tells when it ends.
@@ -141,6 +149,10 @@ fn run(
     if plan.units.is_empty() {
         bail!("No probes to attach: none of the script's probes exists here");
     }
+    if context.child.is_none() && !context.options.no_warnings && reads_child(context) {
+        eprintln!("WARNING: No child command (-c); cpid is zero");
+    }
+    let started = Instant::now();
     let loaded = load::load(context, Image::new(&payload.object)?, &plan)?;
     let ring_fd = manifest_map(context, MapRole::Events).and_then(|id| loaded.map(context, id));
     let ring = ring_fd.map(open_ring).transpose()?;
@@ -151,9 +163,13 @@ fn run(
     if let Some(status) = tests::run(&mut tracer, &loaded)? {
         return Ok(status);
     }
+    let prepared = started.elapsed();
     run_begin(context, &plan, &loaded)?;
-    let mut open = Vec::new();
+    let (mut open, attaching) = (Vec::new(), Instant::now());
     let attached = attach_all(context, &plan, &loaded, &mut open, &mut tracer)?;
+    if context.options.verbose {
+        eprintln!("Loaded in {} us, attached in {} us", prepared.as_micros(), attaching.elapsed().as_micros());
+    }
     if attached == 0 {
         bail!("No probes to attach: nothing of the script can be attached here");
     }
@@ -165,6 +181,7 @@ fn run(
         }
         child.release();
     }
+    privileges::give_up(context);
     if context.options.dry_run {
         tracer.actions.output.flush();
         poll::leave_detaching();
@@ -299,16 +316,16 @@ fn announce(tracer: &mut Tracer<'_>, attached: usize) {
     } else {
         eprintln!("Attached {attached} probe{}", if attached == 1 { "" } else { "s" });
     }
-    notify_service_manager();
+    notify_service_manager("READY=1");
     if std::env::var_os("__BPFTRACE_NOTIFY_PROBES_ATTACHED").is_some() {
         let _ = sys::write_all(libc::STDOUT_FILENO, b"__BPFTRACE_NOTIFY_PROBES_ATTACHED\n");
     }
 }
 
-/// Under systemd (`Type=notify`) the service counts as started from here on: a
+/// Tells systemd (`Type=notify`) that the service is ready, or about to end: a
 /// datagram to the socket that the environment names, `@` being an abstract one
 /// (sd_notify(3)). Nobody may listen any more; that is no reason to stop.
-fn notify_service_manager() {
+pub fn notify_service_manager(state: &str) {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -318,7 +335,7 @@ fn notify_service_manager() {
         None => SocketAddr::from_pathname(&name),
     };
     if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
-        let _ = socket.send_to_addr(b"READY=1", &address);
+        let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
 }
 

@@ -147,7 +147,12 @@ fn entries(context: &Context<'_>, map: &Map) -> Result<u32> {
     Ok(match (map.role, map.kind) {
         (MapRole::Events, _) => {
             // The kernel wants a power of two of pages.
-            let bytes = context.settings.number("perf_rb_pages").clamp(1, 1 << 18) * page;
+            // None means as many as there are without the setting, as in bpftrace.
+            let pages = match context.settings.number("perf_rb_pages") {
+                0 => 1024,
+                n => n.min(1 << 18),
+            };
+            let bytes = pages * page;
             u32::try_from(bytes.next_power_of_two()).context("the ring is too large")?
         }
         (MapRole::Scratch, MapKind::Array) if map.max_entries.is_none() => SCRATCH_SLOTS * sys::possible_cpus(),

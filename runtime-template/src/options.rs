@@ -156,10 +156,15 @@ pub const FLAGS: &[Flag] = &[
         o.quiet = true;
         Ok(())
     }),
-    flag!(["-v", "--verbose"], None, "say what is attached; show the verifier's log on failure", |o, _| {
-        o.verbose = true;
-        Ok(())
-    }),
+    flag!(
+        ["-v", "--verbose"],
+        None,
+        "say what is attached; the verifier's log on failure; what was counted, at the end",
+        |o, _| {
+            o.verbose = true;
+            Ok(())
+        }
+    ),
     flag!(["-k", "-kk", "--warnings"], None, "warn when a BPF helper fails", |o, _| {
         o.helper_errors = true;
         Ok(())

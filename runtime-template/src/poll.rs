@@ -237,6 +237,7 @@ impl<'a> Tracer<'a> {
     fn finish(&mut self) -> i32 {
         let context = self.actions.context;
         let status = self.actions.exit.take();
+        crate::notify_service_manager("STOPPING=1");
         self.close_gate();
         for unit in &self.plan.units {
             if context.manifest.programs[unit.program].attach == AttachPoint::End {
@@ -265,6 +266,9 @@ impl<'a> Tracer<'a> {
         self.actions.output.flush();
         self.report_losses(true);
         self.actions.output.flush();
+        if context.options.verbose {
+            self.report_counts();
+        }
         status.unwrap_or(0)
     }
 
@@ -316,7 +320,9 @@ impl<'a> Tracer<'a> {
         } else if skipped > 0 && !context.options.no_warnings {
             eprintln!("WARNING: Skipped {skipped} probe executions: too many at once on one CPU");
         }
-        if full > 0 && !context.options.no_warnings {
+        if full > 0 && json {
+            self.json_count("map_full", "updates", full);
+        } else if full > 0 && !context.options.no_warnings {
             eprintln!(
                 "WARNING: Map full; {full} updates were refused. Try increasing max_map_keys config, \
                  --map @NAME=N, or the entries in a map declaration e.g. `let @a = hash(5000)`"
@@ -327,6 +333,19 @@ impl<'a> Tracer<'a> {
             eprintln!("WARNING: Total lost event count: {total}");
         }
         self.lost = now;
+    }
+
+    /// What `-v` tells at the end.
+    fn report_counts(&self) {
+        let of = |c: LossCounter| self.lost[c as usize];
+        eprintln!(
+            "{} events, {} lost; {} probe executions skipped; {} map updates refused",
+            self.actions.records,
+            of(LossCounter::Events),
+            of(LossCounter::Scratch),
+            of(LossCounter::MapFull)
+        );
+        eprint!("{}", self.actions.fill_levels());
     }
 
     fn json_count(&mut self, kind: &str, what: &str, count: u64) {

@@ -190,6 +190,38 @@ pub fn bpf_program(id: u32) -> io::Result<OwnedFd> {
     if fd < 0 { Err(io::Error::last_os_error()) } else { fd_result(libc::c_long::from(fd)) }
 }
 
+/// `struct __user_cap_header_struct` and two `__user_cap_data_struct`
+/// (uapi/linux/capability.h): effective, permitted, inheritable.
+type CapabilitySets = [[u32; 3]; 2];
+const CAPABILITY_VERSION_3: [u32; 2] = [0x2008_0522, 0];
+
+fn capability_sets() -> Option<CapabilitySets> {
+    let (mut header, mut sets) = (CAPABILITY_VERSION_3, CapabilitySets::default());
+    // SAFETY: both have the sizes that this version of the call has.
+    let r = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    (r == 0).then_some(sets)
+}
+
+/// Effective capabilities, a bit each. Where they cannot be read all: the kernel decides.
+pub fn capabilities() -> u64 {
+    capability_sets().map_or(u64::MAX, |s| u64::from(s[0][0]) | u64::from(s[1][0]) << 32)
+}
+
+/// Gives up all other capabilities, for this process and what it starts. A kernel
+/// that refuses leaves things as they are: nothing depends on it.
+pub fn keep_capabilities(keep: u64) {
+    let Some(mut sets) = capability_sets() else { return };
+    for (half, set) in sets.iter_mut().enumerate() {
+        set.iter_mut().for_each(|word| *word &= (keep >> (32 * half)) as u32);
+    }
+    let mut header = CAPABILITY_VERSION_3;
+    // SAFETY: as above; prctl takes integers. A file with capabilities would bring them back.
+    unsafe {
+        libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr());
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    }
+}
+
 /// `pidfd_open`.
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes integers only.

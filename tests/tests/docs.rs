@@ -3,7 +3,7 @@
 //! In: fenced blocks of `docs/*.md`. A block `bt` is a script that `btc check`
 //! takes; an `output` block behind it is what its tracer prints (root); a block
 //! `bt CODE` is a script that must be refused with that diagnostic. `bt -- WORDS`
-//! runs the tracer with these parameters.
+//! runs the tracer with these parameters, `bt unsafe` builds with `--unsafe`.
 #![allow(clippy::unwrap_used)] // test code
 
 use std::fs;
@@ -74,7 +74,8 @@ fn check(btc: &Path, e: &Example) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (script, tracer) = (dir.path().join("example.bt"), dir.path().join("tracer"));
     fs::write(&script, &e.script).map_err(|e| e.to_string())?;
-    let built = process::bounded(Command::new(btc).arg("build").arg(&script).arg("-o").arg(&tracer), 60);
+    let allow = ["--unsafe"].iter().filter(|_| e.info == "unsafe");
+    let built = process::bounded(Command::new(btc).arg("build").args(allow).arg(&script).arg("-o").arg(&tracer), 60);
     let built = built.map_err(|e| e.to_string())?;
     if e.info.starts_with('E') {
         let right = built.status == 1 && built.err.contains(&e.info);

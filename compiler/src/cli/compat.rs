@@ -24,6 +24,8 @@ enum Mode {
     Version,
     Info,
     List,
+    /// Print the script in standard form.
+    Format,
     /// Print what these stages make.
     Dump(&'static [Emit]),
     /// Write the BPF object.
@@ -58,10 +60,8 @@ fn mode(line: &mut Line, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Why the formatter is missing.
-const NO_FORMATTER: &str = "btc does not format scripts; bpftrace --fmt does";
 /// What bpftrace measures of itself.
-const NO_MODES: &str = "the modes are test and bench; the others are about bpftrace itself";
+const NO_MODES: &str = "the modes are test, bench and format; the others are about bpftrace itself";
 /// Why there is no LLVM IR.
 const NO_LLVM: &str = "btc does not use LLVM; see the IR of its own with -d clif and -d clif-opt";
 
@@ -79,7 +79,7 @@ static FLAGS: &[Flag] = &[
         l.verbose = true;
         Ok(())
     }),
-    flag!(["--fmt"], |l, _| mode(l, Mode::Refused(NO_FORMATTER))),
+    flag!(["--fmt"], |l, _| mode(l, Mode::Format)),
     flag!(["--test"], |l, _| {
         l.script.test = true;
         Ok(())
@@ -90,6 +90,7 @@ static FLAGS: &[Flag] = &[
     }),
     flag!(["--mode"], value, |l, v| match v.as_str() {
         "test" | "bench" => Ok(()),
+        "format" => mode(l, Mode::Format),
         _ => mode(l, Mode::Refused(NO_MODES)),
     }),
     flag!(["--emit-llvm"], value, |l, _| mode(l, Mode::Refused(NO_LLVM))),
@@ -191,6 +192,11 @@ pub(super) fn main(args: Vec<OsString>) -> Result<ExitCode> {
                 patterns: line.positional,
             };
             return list::show(search);
+        }
+        Mode::Format => {
+            let done = driver::format(&request(&line.script, file)?);
+            let Some(text) = finish(done, line.script.no_warnings)? else { return Ok(ExitCode::from(FAILED)) };
+            std::io::stdout().write_all(&text)?;
         }
         Mode::Dump(stages) => return dump(&line.script, file, stages),
         Mode::Object(path) => {

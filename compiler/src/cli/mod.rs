@@ -6,6 +6,7 @@
 
 mod build;
 mod compat;
+mod doc;
 mod host;
 mod inspect;
 mod list;
@@ -42,6 +43,8 @@ enum Verb {
     Check(build::CheckArgs),
     /// List what can be traced here, in a binary, or on another kernel.
     List(list::ListArgs),
+    /// Explain builtins, functions and macros, each with an example.
+    Doc(doc::DocArgs),
     /// Show what a built tracer is made of.
     Inspect {
         /// The tracer.
@@ -112,6 +115,7 @@ fn own(args: &[OsString]) -> Result<ExitCode> {
         Verb::Run(args) => compat::main(args.args),
         Verb::Check(args) => build::check(args),
         Verb::List(args) => list::list(args),
+        Verb::Doc(args) => doc::doc(&args),
         Verb::Inspect { file } => inspect::inspect(&file),
     }
 }

@@ -8,6 +8,8 @@ mod facts;
 mod object;
 mod source;
 
+pub(crate) use source::LIBRARY;
+
 use crate::btf::reference::Reference;
 use crate::btf::source::BtfSources;
 use crate::ctypes::TypeStore;
@@ -142,6 +144,19 @@ pub fn attach_points(request: &Request) -> Compilation<Vec<AttachPoint>> {
     })
 }
 
+/// A script in standard form. Its types and imports are not looked at.
+pub fn format(request: &Request) -> Compilation {
+    collect(|sources, diagnostics| {
+        let path = request.path.as_deref();
+        let file = sources.add(&request.name, path, request.text.clone());
+        let options = crate::syntax::parse::ParseOptions::default();
+        let text = crate::syntax::format::without_directives(&request.text);
+        let parsed = crate::syntax::parse::parse_script(file, &text, &options, diagnostics);
+        let script = parsed.ok_or(Failure::Reported)?;
+        Ok(crate::syntax::format::format(&script, &request.text).into_bytes())
+    })
+}
+
 fn collect<T: Send>(
     work: impl FnOnce(&mut SourceMap, &mut Diagnostics) -> Result<T, Failure> + Send,
 ) -> Compilation<T> {
@@ -271,7 +286,8 @@ fn report(errors: Vec<Diagnostic>, diagnostics: &mut Diagnostics) -> Failure {
 
 fn sizes(program: &Program) -> object::Sizes {
     let number = |name: &str| config::value(&program.settings, name).and_then(|v| v.parse::<u64>().ok());
-    let ring = number("perf_rb_pages").map_or(object::DEFAULT_RING, |pages| {
+    // No pages means as many as there are without the setting, as in bpftrace.
+    let ring = number("perf_rb_pages").filter(|&pages| pages > 0).map_or(object::DEFAULT_RING, |pages| {
         u32::try_from(pages.saturating_mul(4096).next_power_of_two()).unwrap_or(1 << 31)
     });
     object::Sizes {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// Macros of the library that every script sees.
-const LIBRARY: &[(&str, &str)] = &[("<stdlib>/base.bt", include_str!("../../../stdlib/base.bt"))];
+pub(crate) const LIBRARY: &[(&str, &str)] = &[("<stdlib>/base.bt", include_str!("../../../stdlib/base.bt"))];
 
 /// What was read.
 pub(super) struct Tree {

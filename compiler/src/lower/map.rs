@@ -138,13 +138,14 @@ impl Fun<'_, '_, '_> {
         let open = self.b.begin_if(missing);
         let zeros = self.zeros();
         self.keep_key(key);
-        self.update(map, key.address, zeros, NO_EXIST);
+        let result = self.update(map, key.address, zeros, NO_EXIST);
         // Another CPU may have been first: look again, whatever the result.
         let found = self.lookup(map, key);
         self.b.set(entry, found);
         let missing = self.b.compare_const(Cmp::Eq, found, 0);
         let lost = self.b.begin_if(missing);
         self.count_loss(LossCounter::MapFull);
+        self.check_helper(result, Helper::MapUpdateElem);
         self.b.end_if(lost);
         self.b.end_if(open);
         self.b.get(entry)
@@ -193,6 +194,7 @@ impl Fun<'_, '_, '_> {
         let failed = self.b.compare_const(Cmp::Ne, result, 0);
         let open = self.b.begin_if(failed);
         self.count_loss(LossCounter::MapFull);
+        self.check_helper(result, Helper::MapUpdateElem);
         self.b.end_if(open);
     }
 
@@ -337,12 +339,24 @@ impl Fun<'_, '_, '_> {
         let present = self.b.nonzero(found);
         let open = self.b.begin_if(present);
         if ty.is_scalar() {
-            let value = self.entry_value(map, key.address, found, ty, span)?;
+            // A variable may be declared wider than what the map holds.
+            let stored = match &self.cx.map(map).value {
+                ValueType::Int { size, signed } => Type::Int { size: *size, signed: *signed },
+                _ => ty.clone(),
+            };
+            let value = self.entry_value(map, key.address, found, &stored, span)?;
+            let value = self.wrap(value, ty);
             self.set_local(into, ty, value, span)?;
         } else {
             let (to, from) = (self.local_memory(into, span)?, self.own(found));
-            let size = self.size_of(ty);
-            self.copy(to, from, size);
+            let (size, stored) = (self.size_of(ty), self.cx.map(map).value.size());
+            if stored < size && !matches!(ty, Type::Str { .. }) {
+                return unsupported("`find` into a variable of another type than the map's values", span);
+            }
+            if stored < size {
+                self.zero(to, size);
+            }
+            self.copy(to, from, stored.min(size));
         }
         let one = self.b.iconst(1);
         self.b.set(result, one);

@@ -450,8 +450,9 @@ impl Checker<'_> {
             let names = super::config::names().map(str::to_string).collect();
             return self.unknown_field("config", &name.value, names, name.span);
         };
+        let shown = super::builtins::setting_value(self, setting.name, span);
         let slot = btc_payload::start::StartValue::Setting(setting.name.to_string());
-        Some(self.start(slot, Type::I64, span))
+        shown.or_else(|| Some(self.start(slot, Type::I64, span)))
     }
 
     /// A pointer, whatever array or struct lvalue it was written as.

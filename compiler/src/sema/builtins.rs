@@ -203,19 +203,31 @@ fn text_length(c: &Checker) -> u64 {
 fn settings(c: &mut Checker, span: Span) -> Typed {
     let (mut elements, mut fields) = (Vec::new(), Vec::new());
     for (name, default) in CONFIG {
-        let given = super::config::value(&c.program.settings, name).map(str::to_string);
-        let written = given.unwrap_or_else(|| default.to_string());
-        let e = match super::config::find(name).map(|s| s.form) {
-            Some(super::config::Form::Bool) => constant(u64::from(written == "true"), Type::Bool, span),
-            Some(super::config::Form::Number(..)) if *name == "max_strlen" => constant(text_length(c), Type::U64, span),
-            Some(super::config::Form::Number(..)) => c.start(StartValue::Setting((*name).to_string()), Type::U64, span),
-            _ => text(written.as_bytes(), span),
-        };
+        let e = setting(c, name, default, span);
         fields.push(((*name).to_string(), e.ty.clone()));
         elements.push(e);
     }
     let evaluation = (0..elements.len() as u32).collect();
     Some(Expr { kind: ExprKind::Tuple { elements, evaluation }, ty: Type::Record(fields), span })
+}
+
+/// One of them, as [`CONFIG`] lists it; `None` for those that only the runtime knows.
+pub(super) fn setting_value(c: &mut Checker, name: &str, span: Span) -> Typed {
+    let (name, default) = CONFIG.iter().find(|(n, _)| *n == name)?;
+    Some(setting(c, name, default, span))
+}
+
+fn setting(c: &mut Checker, name: &str, default: &str, span: Span) -> Expr {
+    use super::config::Form;
+    let given = super::config::value(&c.program.settings, name).map(str::to_string);
+    let written = given.unwrap_or_else(|| default.to_string());
+    match super::config::find(name).map(|s| s.form) {
+        // As `config::check` writes them, or as the defaults here are written.
+        Some(Form::Bool) => constant(u64::from(matches!(written.as_str(), "1" | "true")), Type::Bool, span),
+        Some(Form::Number(..)) if name == "max_strlen" => constant(text_length(c), Type::U64, span),
+        Some(Form::Number(..)) => c.start(StartValue::Setting(name.to_string()), Type::U64, span),
+        _ => text(written.as_bytes(), span),
+    }
 }
 
 fn current_task(c: &mut Checker, span: Span) -> Typed {

@@ -77,7 +77,7 @@ pub static SETTINGS: &[Setting] = &[
         form: Form::Word(&["error", "warn", "ignore"]),
     },
     Setting { name: "on_stack_limit", environment: &["BPFTRACE_ON_STACK_LIMIT"], form: Form::Number(0, 512) },
-    Setting { name: "perf_rb_pages", environment: &["BPFTRACE_PERF_RB_PAGES"], form: Form::Number(1, 1 << 20) },
+    Setting { name: "perf_rb_pages", environment: &["BPFTRACE_PERF_RB_PAGES"], form: Form::Number(0, 1 << 20) },
     Setting { name: "print_maps_on_exit", environment: &["BPFTRACE_PRINT_MAPS_ON_EXIT"], form: Form::Bool },
     Setting { name: "show_debug_info", environment: &["BPFTRACE_SHOW_DEBUG_INFO"], form: Form::Bool },
     Setting {

@@ -31,6 +31,7 @@ use btc_payload::probe::{AttachPoint, LinePlace};
 use std::rc::Rc;
 
 pub use builtins::is_builtin;
+pub use calls::usages;
 pub use script::analyse;
 
 /// A field of a tracepoint's record, as the reference knows it.
@@ -92,6 +93,11 @@ pub trait Facts {
     }
     /// Size in bytes of a symbol of a user binary, if that can be read here.
     fn symbol_size(&self, path: &str, symbol: &str) -> Option<u64>;
+}
+
+/// All builtins and functions by name; some are both.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    builtins::BUILTINS.iter().map(|b| b.name).chain(calls::names())
 }
 
 /// What a compilation is done with.

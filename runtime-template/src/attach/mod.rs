@@ -18,6 +18,7 @@ pub mod usdt_args;
 pub mod watchpoint;
 
 use crate::context::Context;
+use crate::privileges;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Operand, Program};
 use btc_payload::probe::{AttachPoint, Text};
@@ -256,10 +257,11 @@ fn needs_own_copy(context: &Context<'_>, program: &Program, how: &How) -> bool {
 
 /// The mechanism for many places, where the kernel has one.
 fn multi(context: &Context<'_>, unit: &Unit) -> Multi {
-    if unit.places.len() < 2 {
+    let all = |f: fn(&How) -> bool| unit.places.iter().all(|p| f(&p.how));
+    // From 6.17 on perf opens uprobes for CAP_SYS_ADMIN only (kernel/events/core.c), links have no such rule.
+    if unit.places.len() < 2 && (privileges::is_admin() || !all(|h| matches!(h, How::Uprobe { .. }))) {
         return Multi::No;
     }
-    let all = |f: fn(&How) -> bool| unit.places.iter().all(|p| f(&p.how));
     if all(|h| matches!(h, How::Kprobe { offset: 0, symbol, .. } if !symbol.contains(':') && !symbol.starts_with("0x")))
         && context.features.has(Feature::KprobeMulti)
     {

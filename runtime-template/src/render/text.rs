@@ -112,7 +112,7 @@ impl Renderer<'_> {
                 let pid = integer(bytes.get(8..).unwrap_or(&[]), 4, false) as u32;
                 match self.user.resolve(pid, word(bytes, 0)).name {
                     Some(name) => out.extend_from_slice(name.as_bytes()),
-                    None => push_pointer(out, word(bytes, 0)),
+                    None => push_unnamed(out, word(bytes, 0)),
                 }
             }
             Mac => push_mac(out, bytes),
@@ -247,9 +247,14 @@ impl Renderer<'_> {
     fn kernel_symbol(&mut self, out: &mut Vec<u8>, address: u64) {
         match self.kernel.name(address) {
             Some((name, _)) => out.extend_from_slice(name.as_bytes()),
-            None => push_pointer(out, address),
+            None => push_unnamed(out, address),
         }
     }
+}
+
+/// An address without a symbol; C++ streams, which bpftrace uses, write a null pointer so.
+fn push_unnamed(out: &mut Vec<u8>, address: u64) {
+    if address == 0 { out.push(b'0') } else { push_pointer(out, address) }
 }
 
 /// Appends an integer by its signedness.

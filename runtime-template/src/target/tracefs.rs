@@ -26,8 +26,15 @@ pub fn root() -> Result<PathBuf> {
     let found = ROOTS.iter().map(Path::new).find(|p| p.join("events").is_dir());
     match found {
         Some(p) => Ok(p.to_path_buf()),
+        None if ROOTS.iter().any(|p| denied(p)) => {
+            bail!("tracefs may not be read: run as root, or with CAP_DAC_READ_SEARCH")
+        }
         None => bail!("tracefs is not readable; as root: mount -t tracefs nodev /sys/kernel/tracing"),
     }
+}
+
+fn denied(root: &str) -> bool {
+    std::fs::read_dir(root).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// (category, event) of all tracepoints that match both patterns, sorted.

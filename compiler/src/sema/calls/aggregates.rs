@@ -4,9 +4,11 @@
 //! add, or nothing if it is no aggregation.
 
 use super::{constant_integer, constant_string};
+use crate::diagnostic::Diagnostic;
 use crate::hir::tree::Expr;
 use crate::hir::types::{Aggregate, Type};
 use crate::sema::checker::{Checker, literal};
+use crate::span::Span;
 use crate::syntax::ast;
 use btc_payload::layout::{HIST_MAX_BITS, SeriesAgg, lhist_buckets};
 
@@ -85,6 +87,9 @@ fn lhist(c: &mut Checker, args: &[ast::Expr]) -> Option<Aggregate> {
         return c.error("E0406", args[2].span, "the maximum of `lhist` must be above its minimum", "");
     }
     let span = i128::from(max) - i128::from(min);
+    if i128::from(step) > span {
+        return c.error("E0406", args[3].span, "the step of `lhist` is larger than its range", "");
+    }
     if span / i128::from(step) > i128::from(MAX_BUCKETS) || lhist_buckets(min, max, step) > MAX_BUCKETS + 2 {
         let message = format!("`lhist` has more than {MAX_BUCKETS} buckets");
         return c.error("E0406", args[3].span, message, "a larger step is needed");
@@ -92,7 +97,22 @@ fn lhist(c: &mut Checker, args: &[ast::Expr]) -> Option<Aggregate> {
     Some(Aggregate::Lhist { min, max, step })
 }
 
+/// Refuses or warns of what bpftrace calls unstable, when the script's settings say so.
+fn unstable(c: &mut Checker, span: Span, setting: &str, what: &str) -> Option<()> {
+    let allow = format!("{setting} = enable allows it");
+    match crate::sema::config::value(&c.program.settings, setting) {
+        Some("error") => c.error("E0408", span, format!("the settings do not allow {what}"), &allow),
+        Some("warn") => {
+            let warning = Diagnostic::warning("W0408", format!("{what} may still change in bpftrace"));
+            c.report_once(warning.at(span, "").help(allow));
+            Some(())
+        }
+        _ => Some(()),
+    }
+}
+
 fn tseries(c: &mut Checker, args: &[ast::Expr], signed: bool) -> Option<Aggregate> {
+    unstable(c, args[0].span, "unstable_tseries", "`tseries`")?;
     let interval = constant_integer(c, &args[1], "the interval")?;
     let buckets = constant_integer(c, &args[2], "the number of buckets")?;
     if interval <= 0 {

@@ -97,8 +97,8 @@ pub(super) fn fail(c: &mut Checker, call: &Call) -> Typed {
 pub(super) fn assert(c: &mut Checker, call: &Call) -> Typed {
     let value = c.condition(call.arg(0)?)?;
     let message = match call.arg(1) {
-        Some(m) => constant_string(c, m, "the message")?,
-        None => "assertion failed".to_string(),
+        Some(m) => format!("assert failed: {}", constant_string(c, m, "the message")?),
+        None => "assert failed".to_string(),
     };
     let fail = c.emit(Action::AssertFailed { message }, Vec::new(), call.span);
     let then = tree::Block { statements: vec![] };

@@ -159,6 +159,11 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|f| f.name).chain(aggregates::NAMES.iter().copied())
 }
 
+/// Functions, and how messages say that they are called.
+pub fn usages() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FUNCTIONS.iter().map(|f| (f.name, f.usage))
+}
+
 /// A call.
 pub(super) fn call(c: &mut Checker, name: &ast::Name, args: &[ast::Expr], span: Span) -> Typed {
     // `__builtin_x` is how bpftrace's own library calls `x`.

@@ -1,6 +1,7 @@
 //! Functions on symbols, stacks, processes, time and what the target looks up.
 
 use super::{Call, constant_string, integer};
+use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Clock, Expr, ExprKind, Intrinsic, PidNamespace, ProgramKind};
 use crate::hir::types::Type;
 use crate::sema::builtins::{self, DEFAULT_FRAMES, intrinsic};
@@ -302,8 +303,10 @@ pub(in crate::sema) fn stack(c: &mut Checker, user: bool, args: &[ast::Expr], sp
         match given.or_else(|| literal(&value)) {
             Some(n) if (1..=i128::from(DEFAULT_FRAMES)).contains(&n) => frames = n as u32,
             Some(n) if n > i128::from(DEFAULT_FRAMES) => {
-                let message = format!("{n} frames are more than the kernel records");
-                return c.error("E0469", a.span, message, "at most 127");
+                // PERF_MAX_STACK_DEPTH, unless kernel.perf_event_max_stack was raised.
+                let message = format!("of {n} frames the kernel records 127 at most");
+                c.report_once(Diagnostic::warning("W0469", message).at(a.span, "127 are taken"));
+                frames = DEFAULT_FRAMES;
             }
             // A parameter of the tracer: room for as many as there can be.
             None if matches!(value.kind, ExprKind::Start(_)) => {

@@ -1,0 +1,2 @@
+streams: stderr
+exit: 1

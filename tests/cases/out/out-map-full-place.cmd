@@ -1,0 +1,2 @@
+flags: -k
+streams: stderr
