@@ -203,7 +203,9 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         .enums
         .iter()
         .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
-    let mut user = UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle"));
+    let [enabled, demangle, debug_info] =
+        ["user_symbols", "cpp_demangle", "show_debug_info"].map(|name| context.settings.is(name));
+    let mut user = UserSymbols::new(enabled, demangle, debug_info);
     for place in plan.units.iter().flat_map(|u| &u.places) {
         if let How::Uprobe { path, .. } = &place.how {
             user.probed(path);
