@@ -42,7 +42,7 @@ pub fn load(context: &Context<'_>, image: Image, plan: &Plan) -> Result<Loaded> 
     raise_memlock_limit();
     raise_descriptor_limit();
     let mut base = image;
-    context.fill_constants(&mut base)?;
+    context.fill_constants(&mut base, plan)?;
     if !context.features.has(Feature::FetchAtomics) {
         base.remove_fetch_atomics();
     }

@@ -4,6 +4,7 @@
 //! In: the manifest's slots, the options, the target. Out: a filled-in image.
 //! Text where a number is needed is a start-up error, before anything is loaded.
 
+use crate::attach::Plan;
 use crate::context::Context;
 use crate::image::Image;
 use crate::options::parse_number;
@@ -28,15 +29,15 @@ enum Value {
 
 impl Context<'_> {
     /// Fills in all slots.
-    pub fn fill_constants(&self, image: &mut Image) -> Result<()> {
+    pub fn fill_constants(&self, image: &mut Image, plan: &Plan) -> Result<()> {
         for slot in &self.manifest.slots {
-            self.fill_one(image, slot)?;
+            self.fill_one(image, slot, plan)?;
         }
         Ok(())
     }
 
-    fn fill_one(&self, image: &mut Image, slot: &Slot) -> Result<()> {
-        match self.value(&slot.value)? {
+    fn fill_one(&self, image: &mut Image, slot: &Slot, plan: &Plan) -> Result<()> {
+        match self.value(&slot.value, plan)? {
             Value::Int(v) => image.set_int(slot.offset, slot.size, v),
             Value::Text(t) => image.set_text(slot.offset, slot.size, &t),
             Value::Table(table) => (0..=table.entries()).try_for_each(|i| {
@@ -52,7 +53,7 @@ impl Context<'_> {
         }
     }
 
-    fn value(&self, wanted: &StartValue) -> Result<Value> {
+    fn value(&self, wanted: &StartValue, plan: &Plan) -> Result<Value> {
         use StartValue::*;
         Ok(Value::Int(match wanted {
             ParameterInt(n) => self.number_parameter(*n)?,
@@ -107,6 +108,7 @@ impl Context<'_> {
                 count @ 1..=UNROLL_MOST => count,
                 count => bail!("parameter ${n} is the count of unroll: {} is not 1 to {UNROLL_MOST}", count as i64),
             },
+            ProbeId { program, name } => plan.id(*program, name),
             Names(table) => return Ok(Value::Table(*table)),
         }))
     }
@@ -214,7 +216,7 @@ mod tests {
         let options = Options { parameters: vec!["0x10".into(), "abcdef".into()], ..Options::default() };
         let context = Context::new(&manifest, options.clone(), Settings::default());
         let mut filled = image();
-        context.fill_constants(&mut filled).unwrap();
+        context.fill_constants(&mut filled, &Plan::default()).unwrap();
         assert_eq!(filled.constant(0, 8).unwrap(), 16u64.to_le_bytes());
         assert_eq!(filled.constant(8, 8).unwrap(), *b"abc\0\x02\0\0\0");
         assert_eq!(filled.constant(16, 8).unwrap(), [0; 8]);
@@ -222,6 +224,6 @@ mod tests {
         manifest.slots = vec![slot(0, 8, StartValue::ParameterInt(2))];
         manifest.positional[1].number = true;
         let context = Context::new(&manifest, options, Settings::default());
-        assert!(context.fill_constants(&mut image()).unwrap_err().to_string().contains("$2"));
+        assert!(context.fill_constants(&mut image(), &Plan::default()).unwrap_err().to_string().contains("$2"));
     }
 }

@@ -13,6 +13,7 @@ use crate::hir::types::Type;
 use crate::span::Span;
 use crate::syntax::ast::{self, BinaryOp as Written};
 use btc_payload::probe::AttachPoint;
+use btc_payload::start::StartValue;
 
 /// The operator of the typed tree.
 pub(super) fn operator(op: Written) -> BinaryOp {
@@ -233,7 +234,8 @@ impl Checker<'_> {
         make(op, fix(l), fix(r), Type::Bool, span)
     }
 
-    /// `probe == "..."`: known while compiling unless the attach point is expanded on the target.
+    /// `probe == "..."`: known while compiling unless the attach point is expanded on the
+    /// target; then the tracer tells which of its attach points has that name.
     fn probe_comparison(&mut self, op: Written, name: Expr, text: Expr, span: Span) -> Typed {
         let ExprKind::Str(text) = &text.kind else {
             return self.error("E0265", span, "the name of a probe compares with constant texts only", "");
@@ -246,11 +248,16 @@ impl Checker<'_> {
         };
         match known {
             Some(known) => Some(constant(u64::from((known == text) == (op == Written::Equal)), Type::Bool, span)),
+            None if name.ty == Type::ProbeName => {
+                let program = self.program.probes.len() as u32;
+                let id = self.start(StartValue::ProbeId { program, name: text }, Type::U64, span);
+                Some(make(op, convert(name, Type::U64), id, Type::Bool, span))
+            }
             None => self.error(
                 "E0266",
                 span,
-                "comparing the name of a probe with wildcards is not supported yet",
-                "write the attach points out, or filter by `func` in the output",
+                "the function of a probe with wildcards cannot be compared yet",
+                "compare `probe`, or write the attach points out",
             ),
         }
     }

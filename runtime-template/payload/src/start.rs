@@ -81,6 +81,9 @@ pub enum StartValue {
     /// All names of a kind, for programs that compare them: texts of
     /// [`NameTable::width`] bytes, [`NameTable::entries`] of them, then one for all other numbers.
     Names(NameTable),
+    /// Id of the attach point of that full name, of those that one program (index into
+    /// [`crate::manifest::Manifest::programs`]) is attached to; 0 if there is none.
+    ProbeId { program: u32, name: String },
 }
 
 /// Most rounds of `unroll`.

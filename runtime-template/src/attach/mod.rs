@@ -188,6 +188,13 @@ impl Plan {
         self.units.iter().map(|u| u.places.len()).sum()
     }
 
+    /// Id of a program's attach point by its full name, 0 if there is none.
+    pub fn id(&self, program: u32, name: &str) -> u64 {
+        let places = self.units.iter().filter(|u| u.program == program as usize).flat_map(|u| &u.places);
+        let named = |p: &&Place| self.names.get(p.id as usize - 1).is_some_and(|(probe, _)| probe == name);
+        places.into_iter().find(named).map_or(0, |p| p.id)
+    }
+
     /// Number of copies of the object.
     pub fn instances(&self) -> usize {
         self.units.iter().map(|u| u.instance + 1).max().unwrap_or(0)
