@@ -7,10 +7,34 @@
 #![allow(clippy::unwrap_used, missing_docs)] // test code
 
 use btc_tests::fuzz::check::Checker;
-use btc_tests::fuzz::{Dialect, generate};
+use btc_tests::fuzz::{Dialect, generate, large};
 
 /// Programs that are run as well: loading takes the kernel longest.
 const RUN: u64 = 20;
+
+/// 60 probes of 420 lines, then what a long script has: it must build, and load.
+#[test]
+fn large_scripts_build_and_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let load = btc_tests::is_root();
+    let checker = Checker {
+        btc: btc_tests::btc().unwrap(),
+        dir: dir.path().to_path_buf(),
+        load,
+        unoptimized: false,
+        oracle: None,
+    };
+    for probes in [60, 300] {
+        let source = dir.path().join("large.bt");
+        std::fs::write(&source, large::large(probes)).unwrap();
+        let tracer = dir.path().join("large");
+        checker.build(&source, &tracer, "1").unwrap_or_else(|found| panic!("{probes} probes: {}", found.text));
+        if load {
+            let out = checker.run(&tracer).unwrap_or_else(|found| panic!("{probes} probes: {}", found.text));
+            assert!(out.contains("ten keys") && !out.contains("never"), "{out}");
+        }
+    }
+}
 
 #[test]
 fn random_programs_compile_and_load() {

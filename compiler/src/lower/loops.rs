@@ -25,6 +25,8 @@ use crate::span::Span;
 /// Ranges with at most this many rounds are natural loops, which every kernel
 /// accepts; the verifier walks each round.
 const NATURAL_ROUNDS: u64 = 128;
+/// A loop of fewer rounds is walked quickly whatever its states are.
+const BLURRED_ROUNDS: u64 = 8;
 /// Most rounds that `bpf_loop` makes (`BPF_MAX_LOOPS`).
 const MAX_ROUNDS: i64 = 8 << 20;
 
@@ -100,7 +102,11 @@ impl Fun<'_, '_, '_> {
     /// `unroll(constant)`: the verifier unrolls, the code stays small.
     pub(super) fn unrolled(&mut self, count: u32, body: &Block) -> R<()> {
         let (first, end) = (self.b.iconst(0), self.b.iconst(i64::from(count)));
-        self.counted(first, end, Cmp::Ult, |f, _| f.block(body))
+        let blurred = self.blurred(body, u64::from(count));
+        self.counted(first, end, Cmp::Ult, |f, _| {
+            f.blur(&blurred);
+            f.block(body)
+        })
     }
 
     /// `unroll(expression)`.
@@ -126,7 +132,9 @@ impl Fun<'_, '_, '_> {
         if let (Some(a), Some(b)) = (signed_constant(start), signed_constant(end))
             && (b <= a || b.abs_diff(a) <= NATURAL_ROUNDS)
         {
+            let blurred = self.blurred(body, b.saturating_sub(a) as u64);
             return self.counted(first, last, Cmp::Slt, |f, now| {
+                f.blur(&blurred);
                 let value = f.wrap(now, &ty);
                 f.set_local(variable, &ty, value, span)?;
                 f.block(body)
@@ -362,6 +370,50 @@ impl Fun<'_, '_, '_> {
             let value = self.load_scalar(place, &ty);
             let same = self.b.xor(value, sign);
             self.store_scalar(place, &ty, same);
+        }
+    }
+
+    /// Numbers that a natural loop changes, with the zero that makes the verifier forget
+    /// them at the start of each round (see [`Self::forget_values`]).
+    ///
+    /// It walks each round of such a loop, and both sides of each `if`. Where one side
+    /// changes a number that a later condition depends on, its states never meet again:
+    /// two for each round, then four, ... What a `while` within uses stays known, as the
+    /// end of that loop may depend on it.
+    fn blurred(&mut self, body: &Block, rounds: u64) -> Option<(Value, Vec<LocalId>)> {
+        let (mut branches, mut bounds) = (false, BTreeMap::new());
+        walk_block(body, &mut |node| {
+            let Node::Stmt(s) = node else { return };
+            match &s.kind {
+                StmtKind::If { .. } => branches = true,
+                StmtKind::While { condition, body } => {
+                    bounds.append(&mut uses_in_expr(condition));
+                    bounds.append(&mut uses_in_block(body));
+                }
+                _ => {}
+            }
+        });
+        let is_number = |id: &LocalId| {
+            let integral = self.probe.locals.get(id.0 as usize).is_some_and(|l| l.ty.is_integral());
+            integral && matches!(self.locals.get(id), Some(Home::Register(_)))
+        };
+        let assigned = assigned_in_block(body);
+        let list: Vec<_> = assigned.into_iter().filter(|id| is_number(id) && !bounds.contains_key(id)).collect();
+        if !branches || rounds < BLURRED_ROUNDS || list.is_empty() {
+            return None;
+        }
+        let id = self.b.call_helper(Helper::GetCurrentPidTgid, &[]);
+        let top = self.b.iconst(63);
+        Some((self.b.sshr(id, top), list))
+    }
+
+    fn blur(&mut self, blurred: &Option<(Value, Vec<LocalId>)>) {
+        let Some((zero, list)) = blurred else { return };
+        for id in list {
+            let Some(&Home::Register(var)) = self.locals.get(id) else { continue };
+            let value = self.b.get(var);
+            let same = self.b.xor(value, *zero);
+            self.b.set(var, same);
         }
     }
 

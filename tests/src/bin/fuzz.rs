@@ -1,11 +1,11 @@
 //! Random programs against the compiler, the kernel and an interpreter.
 //!
 //! `fuzz [--seed N] [--count N] [--parts N] [--statements N] [--jobs N] [--load]
-//! [--common] [--old] [--oracle COMMAND] [--emit DIR] [--compare DIR] [--print]`: see docs/testing.md.
+//! [--common] [--old] [--oracle COMMAND] [--emit DIR] [--compare DIR] [--print] [--large PROBES]`: see docs/testing.md.
 #![allow(clippy::unwrap_used)] // test code
 
 use btc_tests::fuzz::check::{self, Checker, Failure};
-use btc_tests::fuzz::{Dialect, Part, Script, generate, shrink};
+use btc_tests::fuzz::{Dialect, Part, Script, generate, large, shrink};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +28,7 @@ struct Options {
     emit: Option<PathBuf>,
     compare: Option<PathBuf>,
     print: bool,
+    large: Option<usize>,
 }
 
 fn options() -> Result<Options, String> {
@@ -44,6 +45,7 @@ fn options() -> Result<Options, String> {
         emit: None,
         compare: None,
         print: false,
+        large: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -61,6 +63,7 @@ fn options() -> Result<Options, String> {
             "--oracle" => o.oracle = Some(text()?),
             "--emit" => o.emit = Some(PathBuf::from(text()?)),
             "--compare" => o.compare = Some(PathBuf::from(text()?)),
+            "--large" => o.large = Some(number(text()?)? as usize),
             "--print" => o.print = true,
             _ => return Err(format!("unknown option {arg}")),
         }
@@ -87,6 +90,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(probes) = o.large {
+        print!("{}", large::large(probes));
+        return ExitCode::SUCCESS;
+    }
     if o.print {
         print!("{}", o.script(o.seed).text());
         return ExitCode::SUCCESS;

@@ -10,6 +10,7 @@
 pub mod check;
 mod expr;
 mod forms;
+pub mod large;
 pub mod random;
 pub mod shrink;
 mod stmt;
