@@ -17,8 +17,29 @@ pub(super) fn functions(path: &Path) -> Result<BTreeSet<String>> {
     let bytes = read(path)?;
     let elf = object::File::parse(&*bytes).with_context(|| format!("{} is no ELF file", path.display()))?;
     let defined = |s: &object::Symbol<'_, '_>| s.kind() == SymbolKind::Text && s.address() != 0 && !s.is_undefined();
-    let symbols = elf.symbols().chain(elf.dynamic_symbols()).filter(defined);
-    Ok(symbols.filter_map(|s| s.name().ok().filter(|n| !n.is_empty()).map(str::to_owned)).collect())
+    let name = |s: object::Symbol<'_, '_>| s.name().ok().filter(|n| !n.is_empty()).map(str::to_owned);
+    let mut found: BTreeSet<String> =
+        elf.symbols().chain(elf.dynamic_symbols()).filter(defined).filter_map(name).collect();
+    if elf.symbols().next().is_none() {
+        for bytes in symbols_elsewhere(&elf) {
+            if let Ok(debug) = object::File::parse(&*bytes) {
+                found.extend(debug.symbols().filter(defined).filter_map(name));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Where tracers find the symbols of a stripped binary: in its debug file, and packed
+/// in the binary itself.
+fn symbols_elsewhere(elf: &object::File<'_>) -> Vec<Vec<u8>> {
+    let id = elf.build_id().ok().flatten().unwrap_or_default();
+    let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
+    let installed = hex
+        .split_at_checked(2)
+        .and_then(|(first, rest)| std::fs::read(format!("/usr/lib/debug/.build-id/{first}/{rest}.debug")).ok());
+    let packed = elf.section_by_name(".gnu_debugdata").and_then(|s| btc_payload::xz::unpack(s.data().ok()?));
+    installed.into_iter().chain(packed).collect()
 }
 
 /// Static probes that the file describes in its notes.

@@ -14,4 +14,5 @@ pub mod layout;
 pub mod manifest;
 pub mod probe;
 pub mod start;
+pub mod xz;
 pub mod zeros;

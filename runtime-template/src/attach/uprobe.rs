@@ -75,9 +75,11 @@ pub fn expand(
                 let name = context.text(name)?;
                 let mut symbols = BTreeMap::new();
                 matching(&elf, &name, *demangled, &mut symbols);
-                let debug = debug_file(&path, &file, &elf);
-                if let Some(Ok(debug)) = debug.as_ref().map(|file| Elf::parse(file)) {
-                    matching(&debug, &name, *demangled, &mut symbols);
+                let (debug, packed) = (debug_file(&path, &file, &elf), packed_symbols(&file, &elf));
+                for file in debug.as_deref().into_iter().chain(packed.as_deref()) {
+                    if let Ok(debug) = Elf::parse(file) {
+                        matching(&debug, &name, *demangled, &mut symbols);
+                    }
                 }
                 for s in symbols.into_values() {
                     if s.size > 0 && *offset >= s.size {
@@ -135,6 +137,17 @@ fn debug_file(path: &str, file: &[u8], elf: &Elf<'_>) -> Option<files::Mapped> {
     }
     let (root, name) = (&path[..path.len() - files::shown(path).len()], BinaryId::BuildId(id).to_string());
     files::Mapped::open(&format!("{root}/usr/lib/debug/.build-id/{}/{}.debug", &name[..2], &name[2..])).ok()
+}
+
+/// The symbol table that a stripped binary carries in packed form (MiniDebugInfo).
+fn packed_symbols(file: &[u8], elf: &Elf<'_>) -> Option<Vec<u8>> {
+    if !elf.syms.is_empty() {
+        return None;
+    }
+    let named = |name| elf.shdr_strtab.get_at(name) == Some(".gnu_debugdata");
+    let section = elf.section_headers.iter().find(|s| named(s.sh_name))?;
+    let start = section.sh_offset as usize;
+    btc_payload::xz::unpack(file.get(start..start.checked_add(section.sh_size as usize)?)?)
 }
 
 /// Functions of a binary that match, one per address.
