@@ -41,6 +41,10 @@ pub struct Actions<'a> {
     pub watchpoints: Vec<(u64, RawFd)>,
     /// Status that the script wants to exit with.
     pub exit: Option<i32>,
+    /// When the tracer ends: after this time no command is run any more.
+    pub last_command: Option<std::time::Instant>,
+    /// Commands that were not run for that reason.
+    pub unrun: u64,
 }
 
 impl<'a> Actions<'a> {
@@ -49,7 +53,8 @@ impl<'a> Actions<'a> {
         let layouts = Layouts::new(&context.manifest.events);
         let cpus = crate::sys::possible_cpus();
         let (captures, watchpoints) = (BTreeMap::new(), Vec::new());
-        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, exit: None }
+        let (exit, last_command, unrun) = (None, None, 0);
+        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, exit, last_command, unrun }
     }
 
     /// Handles one record; false when the tracer shall stop reading.
@@ -303,6 +308,10 @@ impl<'a> Actions<'a> {
     }
 
     fn system(&mut self, format: &Format, id: EventId, event: &Event, record: &[u8]) -> Result<()> {
+        if self.last_command.is_some_and(|end| std::time::Instant::now() > end) {
+            self.unrun += 1;
+            return Ok(());
+        }
         let command = self.formatted(format, id, event, record);
         self.output.flush();
         let mut shell = Command::new("/bin/sh");
