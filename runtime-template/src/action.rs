@@ -46,6 +46,10 @@ pub struct Actions<'a> {
     pub exit: Option<i32>,
     /// Records handled.
     pub records: u64,
+    /// When the tracer ends: after this time no command is run any more.
+    pub last_command: Option<std::time::Instant>,
+    /// Commands that were not run for that reason.
+    pub unrun: u64,
 }
 
 impl<'a> Actions<'a> {
@@ -55,7 +59,22 @@ impl<'a> Actions<'a> {
         let cpus = crate::sys::possible_cpus();
         let captures = BTreeMap::new();
         let (watchpoints, waiting) = (Vec::new(), Vec::new());
-        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, waiting, exit: None, records: 0 }
+        let (exit, records, last_command, unrun) = (None, 0, None, 0);
+        Actions {
+            context,
+            loaded,
+            output,
+            renderer,
+            layouts,
+            cpus,
+            captures,
+            watchpoints,
+            waiting,
+            exit,
+            records,
+            last_command,
+            unrun,
+        }
     }
 
     /// Handles one record; false when the tracer shall stop reading.
@@ -343,6 +362,10 @@ impl<'a> Actions<'a> {
     }
 
     fn system(&mut self, format: &Format, id: EventId, event: &Event, record: &[u8]) -> Result<()> {
+        if self.last_command.is_some_and(|end| std::time::Instant::now() > end) {
+            self.unrun += 1;
+            return Ok(());
+        }
         let command = self.formatted(format, id, event, record);
         self.output.flush();
         let mut shell = Command::new("/bin/sh");

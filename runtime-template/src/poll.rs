@@ -39,6 +39,13 @@ const SIGNALS: &[(&str, i32)] = &[
     ("SIGUSR2", libc::SIGUSR2),
 ];
 
+/// Time after which signals are looked at, and records after which the clock is.
+const TURN: std::time::Duration = std::time::Duration::from_millis(50);
+const TURN_RECORDS: u32 = 16;
+
+/// Time in which the commands that are left at the end are still run.
+const LAST_COMMANDS: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// The descriptor that signals arrive at.
 pub struct Signals(OwnedFd);
 
@@ -169,7 +176,14 @@ impl<'a> Tracer<'a> {
     /// Handles the records that have come; how many.
     pub fn drain(&mut self) -> usize {
         let actions = &mut self.actions;
-        self.ring.as_mut().map_or(0, |r| r.consume(|record| actions.record(record)))
+        let (start, mut handled) = (Instant::now(), 0u32);
+        // Records may come faster than they are handled, such as commands to be run:
+        // signals want to be looked at all the same.
+        let mut record = |record: &[u8]| {
+            handled += 1;
+            actions.record(record) && (!handled.is_multiple_of(TURN_RECORDS) || start.elapsed() < TURN)
+        };
+        self.ring.as_mut().map_or(0, |r| r.consume(&mut record))
     }
 
     /// Waits for records (unless `ring` is -1), signals and processes.
@@ -246,6 +260,7 @@ impl<'a> Tracer<'a> {
         }
         if let Some(ring) = &mut self.ring {
             let actions = &mut self.actions;
+            actions.last_command = Some(Instant::now() + LAST_COMMANDS);
             loop {
                 let taken = ring.consume(|record| {
                     actions.record(record);
@@ -268,6 +283,9 @@ impl<'a> Tracer<'a> {
         self.actions.output.flush();
         if context.options.verbose {
             self.report_counts();
+        }
+        if self.actions.unrun > 0 {
+            eprintln!("WARNING: {} commands of system() were not run: the tracer had to end", self.actions.unrun);
         }
         status.unwrap_or(0)
     }
