@@ -55,7 +55,19 @@ impl<'a> Actions<'a> {
         let cpus = crate::sys::possible_cpus();
         let captures = BTreeMap::new();
         let (watchpoints, waiting) = (Vec::new(), Vec::new());
-        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, waiting, exit: None, records: 0 }
+        Actions {
+            context,
+            loaded,
+            output,
+            renderer,
+            layouts,
+            cpus,
+            captures,
+            watchpoints,
+            waiting,
+            exit: None,
+            records: 0,
+        }
     }
 
     /// Handles one record; false when the tracer shall stop reading.
