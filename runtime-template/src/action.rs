@@ -3,6 +3,7 @@
 //! In: records of the ring. Out: output, changed maps, files read, commands
 //! run, the wish to exit. Rendering is done elsewhere.
 
+use crate::attach::watchpoint::Waiting;
 use crate::context::Context;
 use crate::event::{Layouts, integer};
 use crate::load::Loaded;
@@ -37,8 +38,10 @@ pub struct Actions<'a> {
     cpus: u32,
     /// Capture files written in this run.
     captures: BTreeMap<String, File>,
-    /// Watchpoints: address and descriptor of the event or its link.
-    pub watchpoints: Vec<(u64, RawFd)>,
+    /// Watchpoints: program, address and descriptor of the event or its link.
+    pub watchpoints: Vec<(usize, u64, RawFd)>,
+    /// Watchpoints whose addresses programs send.
+    pub waiting: Vec<Waiting<'a>>,
     /// Status that the script wants to exit with.
     pub exit: Option<i32>,
     /// When the tracer ends: after this time no command is run any more.
@@ -52,9 +55,23 @@ impl<'a> Actions<'a> {
     pub fn new(context: &'a Context<'a>, loaded: &'a Loaded, output: Output, renderer: Renderer<'a>) -> Actions<'a> {
         let layouts = Layouts::new(&context.manifest.events);
         let cpus = crate::sys::possible_cpus();
-        let (captures, watchpoints) = (BTreeMap::new(), Vec::new());
+        let captures = BTreeMap::new();
+        let (watchpoints, waiting) = (Vec::new(), Vec::new());
         let (exit, last_command, unrun) = (None, None, 0);
-        Actions { context, loaded, output, renderer, layouts, cpus, captures, watchpoints, exit, last_command, unrun }
+        Actions {
+            context,
+            loaded,
+            output,
+            renderer,
+            layouts,
+            cpus,
+            captures,
+            watchpoints,
+            waiting,
+            exit,
+            last_command,
+            unrun,
+        }
     }
 
     /// Handles one record; false when the tracer shall stop reading.
@@ -100,13 +117,34 @@ impl<'a> Actions<'a> {
             }
             Action::Unwatch => {
                 let address = integer(self.layouts.field(id, record, 0), 8, false) as u64;
-                self.watchpoints.iter().filter(|w| w.0 == address).for_each(|w| crate::sys::disable_perf(w.1));
+                self.watchpoints.iter().filter(|w| w.1 == address).for_each(|w| crate::sys::disable_perf(w.2));
+                self.watchpoints.retain(|w| w.1 != address);
+            }
+            Action::Watch { program, stopped } => {
+                let address = integer(self.layouts.field(id, record, 0), 8, false) as u64;
+                let set = self.watch(*program as usize, address);
+                if let Some(pid) = self.context.traced_pid().filter(|_| *stopped) {
+                    // SAFETY: takes integers.
+                    unsafe { libc::kill(pid as i32, libc::SIGCONT) };
+                }
+                set?;
             }
             Action::SkbOutput { path } => self.capture(path, id, record)?,
             Action::AssertFailed { message } => {
                 self.message("ERROR", message, event.location);
                 self.exit = Some(1);
             }
+        }
+        Ok(())
+    }
+
+    /// Sets a watchpoint where a program wants it, unless it is set there already.
+    fn watch(&mut self, program: usize, address: u64) -> Result<()> {
+        let waiting = self.waiting.iter().find(|w| w.program == program);
+        let known = self.watchpoints.iter().any(|w| (w.0, w.1) == (program, address));
+        if let (Some(waiting), Some(pid), false) = (waiting, self.context.traced_pid(), known) {
+            let set = waiting.set(address, pid)?;
+            self.watchpoints.extend(set.into_iter().map(|fd| (program, address, fd)));
         }
         Ok(())
     }

@@ -20,13 +20,7 @@ impl Child {
     /// Forks; the child waits for [`Child::release`].
     pub fn start(command: &str) -> Result<Child> {
         let words = split(command).with_context(|| format!("-c {command}"))?;
-        let Some(program) = words.first() else { bail!("-c wants a command") };
-        let path = find(program).with_context(|| {
-            format!(
-                "Failed to fork child: Path '{program}' does not exist or is not executable (No such file or directory)"
-            )
-        })?;
-        let path = CString::new(path.as_os_str().as_bytes()).context("-c: the path holds a NUL")?;
+        let path = CString::new(executable(&words)?.as_os_str().as_bytes()).context("-c: the path holds a NUL")?;
         let arguments: Vec<CString> =
             words.iter().map(|w| CString::new(w.as_bytes())).collect::<Result<_, _>>().context("-c: NUL in a word")?;
         let mut pointers: Vec<*const libc::c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
@@ -166,6 +160,20 @@ fn split(command: &str) -> Result<Vec<String>> {
         words.push(word);
     }
     Ok(words)
+}
+
+/// The file that a command runs.
+pub fn program(command: &str) -> Result<String> {
+    Ok(executable(&split(command)?)?.to_string_lossy().into_owned())
+}
+
+fn executable(words: &[String]) -> Result<std::path::PathBuf> {
+    let Some(program) = words.first() else { bail!("-c wants a command") };
+    find(program).with_context(|| {
+        format!(
+            "Failed to fork child: Path '{program}' does not exist or is not executable (No such file or directory)"
+        )
+    })
 }
 
 /// The executable file that a program's name means.

@@ -5,6 +5,7 @@ use crate::options::{Options, parse_number};
 use crate::settings::Settings;
 use crate::target::btf::Btf;
 use crate::target::features::Features;
+use crate::target::files;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{LocationId, Manifest};
 use btc_payload::probe::{Number, Text};
@@ -65,6 +66,18 @@ impl<'a> Context<'a> {
     /// The process of `-p` or `-c`, to which probes in user memory are restricted.
     pub fn traced_pid(&self) -> Option<u32> {
         self.options.pid.or(self.child)
+    }
+
+    /// Paths of the binaries that a name means (`files::binaries`). Without a name, the
+    /// program of the traced process; `*` for a command that has not begun is its
+    /// program, too, because that is all it maps so far.
+    pub fn binaries(&self, name: &str) -> Result<Vec<String>> {
+        let (pid, command) = (self.options.pid, self.options.command.as_deref());
+        match (name, pid, command) {
+            ("", Some(pid), _) => Ok(vec![format!("/proc/{pid}/exe")]),
+            ("" | "*", None, Some(command)) => Ok(vec![crate::child::program(command)?]),
+            _ => files::binaries(name, self.traced_pid()),
+        }
     }
 
     /// The kernel's BTF, read when first asked for.

@@ -32,7 +32,8 @@ pub mod usage;
 pub mod verifier;
 
 use crate::action::Actions;
-use crate::attach::{How, Plan, perf};
+use crate::attach::watchpoint::{self, Waiting};
+use crate::attach::{How, Place, Plan, perf};
 use crate::child::Child;
 use crate::context::Context;
 use crate::image::Image;
@@ -208,7 +209,9 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         .enums
         .iter()
         .map(|e| e.kernel.as_ref().and_then(|name| context.btf().ok()?.enumeration(name)).unwrap_or_default());
-    let mut user = UserSymbols::new(context.settings.is("user_symbols"), context.settings.is("cpp_demangle"));
+    let [enabled, demangle, debug_info] =
+        ["user_symbols", "cpp_demangle", "show_debug_info"].map(|name| context.settings.is(name));
+    let mut user = UserSymbols::new(enabled, demangle, debug_info);
     for place in plan.units.iter().flat_map(|u| &u.places) {
         if let How::Uprobe { path, .. } = &place.how {
             user.probed(path);
@@ -238,24 +241,32 @@ fn run_begin(context: &Context<'_>, plan: &Plan, loaded: &Loaded) -> Result<()> 
 }
 
 /// Attaches everything; returns the number of probes.
-fn attach_all(
+fn attach_all<'a>(
     context: &Context<'_>,
     plan: &Plan,
-    loaded: &Loaded,
+    loaded: &'a Loaded,
     open: &mut Vec<OwnedFd>,
-    tracer: &mut Tracer<'_>,
+    tracer: &mut Tracer<'a>,
 ) -> Result<usize> {
     let mut attached = 0;
     for unit in attach::in_order(&plan.units) {
         let program = loaded.program(context, unit)?;
         let before = open.len();
         let failed = attach::attach(context, plan, unit, program, open);
-        if let Some(How::Perf(perf::Event { breakpoint: Some((_, address, _)), .. })) =
-            unit.places.first().map(|p| &p.how)
+        if let Some(Place { id, how: How::Perf(event @ perf::Event { breakpoint: Some((_, address, _)), .. }) }) =
+            unit.places.first()
         {
-            tracer.actions.watchpoints.extend(open[before..].iter().map(|fd| (*address, fd.as_raw_fd())));
+            if *address == watchpoint::LATER {
+                let waiting = Waiting { program: unit.program, loaded: program, event: event.clone(), cookie: *id };
+                tracer.actions.waiting.push(waiting);
+            }
+            let set = open[before..].iter().map(|fd| (unit.program, *address, fd.as_raw_fd()));
+            tracer.actions.watchpoints.extend(set);
         }
-        attached += unit.places.len() - failed.len().min(unit.places.len());
+        // Programs of the compiler's own have no name.
+        if !context.manifest.programs[unit.program].written.is_empty() {
+            attached += unit.places.len() - failed.len().min(unit.places.len());
+        }
         let location = context.place(context.manifest.programs[unit.program].location);
         let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);
         for e in &failed {

@@ -12,6 +12,7 @@ use crate::sys;
 use crate::target::features::no_prealloc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use btc_payload::manifest::{Map, MapId, MapKind, MapRole, SCRATCH_SLOTS};
+use btc_payload::probe::AttachPoint;
 use btc_payload::start::Feature;
 use libbpf_rs::{
     AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, OpenProgramMut, PrintLevel, libbpf_sys as bpf, set_print,
@@ -241,6 +242,13 @@ fn failure(context: &Context<'_>, what: &str, error: &libbpf_rs::Error) -> anyho
         let place = verdict.line.map(|l| format!("{l}: ")).unwrap_or_default();
         let more = if context.options.verbose { "" } else { "\nThe whole log of the verifier is shown with -v." };
         return anyhow!("{place}the kernel's verifier rejects the program: {}{more}", verdict.message);
+    }
+    let trampolines = context.manifest.programs.iter().any(|p| matches!(p.attach, AttachPoint::Fentry { .. }));
+    if trampolines && !context.features.has(Feature::Fentry) {
+        return anyhow!(
+            "{what}: it has no fentry and fexit probes, which take function tracing \
+             (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS); use kprobes"
+        );
     }
     let kind = error.kind();
     if kind == libbpf_rs::ErrorKind::PermissionDenied {

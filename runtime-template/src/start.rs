@@ -79,9 +79,8 @@ impl Context<'_> {
             WallClockOffset => sys::clock_ns(libc::CLOCK_REALTIME).wrapping_sub(sys::clock_ns(libc::CLOCK_BOOTTIME)),
             TaiOffset => sys::clock_ns(libc::CLOCK_TAI).wrapping_sub(sys::clock_ns(libc::CLOCK_BOOTTIME)),
             Cpus => sys::possible_cpus().into(),
-            KernelAddress(name) => kernel_address(name)?,
-            PerCpuAddress(name) => kernel_address(name)?,
-            CgroupId(path) => cgroup_id(path)?,
+            KernelAddress(name) | PerCpuAddress(name) => kernel_address(self.named(name))?,
+            CgroupId(path) => cgroup_id(self.named(path))?,
             UserAddress { path, symbol, size } => {
                 let found = crate::attach::uprobe::symbol_address(path, symbol, self.traced_pid())?;
                 if !self.options.no_warnings && found.1 != u64::from(*size) && matches!(found.1, 1 | 2 | 4) {
@@ -110,6 +109,14 @@ impl Context<'_> {
             },
             Names(table) => return Ok(Value::Table(*table)),
         }))
+    }
+
+    /// A name of the payload: of the form `$N` it is that parameter.
+    fn named<'n>(&'n self, name: &'n str) -> &'n str {
+        match name.strip_prefix('$').and_then(|n| n.parse().ok()) {
+            Some(n) => self.parameter(n).unwrap_or_default(),
+            None => name,
+        }
     }
 
     fn number_parameter(&self, n: u32) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! What a tracer says about itself: help, about, list. Needs no privileges.
 
 use crate::options::FLAGS;
-use btc_payload::manifest::{Manifest, MapRole, OptionValue, Positional};
+use btc_payload::manifest::{Manifest, MapRole, OptionValue, Positional, Program};
 use btc_payload::probe::AttachPoint;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -77,6 +77,11 @@ pub fn version(manifest: &Manifest) -> String {
     format!("{} (built by btc {})\n", manifest.script.name, manifest.compiler)
 }
 
+/// The script's own programs; those that the compiler adds have no name.
+fn shown(manifest: &Manifest) -> impl Iterator<Item = &Program> {
+    manifest.programs.iter().filter(|p| !p.written.is_empty())
+}
+
 /// `--about`.
 pub fn about(manifest: &Manifest) -> String {
     let s = &manifest.script;
@@ -87,7 +92,7 @@ pub fn about(manifest: &Manifest) -> String {
         s.name, s.digest, s.license, manifest.compiler
     );
     let _ = writeln!(out, "kernel:   Linux {} or newer, with BTF", minimum_kernel(manifest));
-    for p in &manifest.programs {
+    for p in shown(manifest) {
         let _ = writeln!(out, "probe:    {}", p.written);
     }
     out
@@ -96,7 +101,7 @@ pub fn about(manifest: &Manifest) -> String {
 /// `--list`.
 pub fn list(manifest: &Manifest) -> String {
     let mut out = String::new();
-    for p in &manifest.programs {
+    for p in shown(manifest) {
         let _ = writeln!(out, "probe    {}", p.written);
     }
     for m in manifest.maps.iter().filter(|m| m.role == MapRole::Script) {

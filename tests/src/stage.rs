@@ -11,6 +11,7 @@ use crate::root;
 
 /// Programs built from `tests/fixtures`: source, compiler with flags, result.
 const PROGRAMS: &[(&str, &[&str], &str)] = &[
+    ("inlined.c", &["cc", "-O1"], "inlined"),
     ("target.c", &["cc", "-O0"], "target"),
     ("target.c", &["cc", "-O0", "-static", "-no-pie"], "target_static"),
     ("target.cpp", &["c++", "-O0"], "target_cpp"),

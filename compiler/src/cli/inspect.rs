@@ -20,7 +20,7 @@ pub(super) fn inspect(file: &Path) -> Result<ExitCode> {
     println!("compiler    btc {}", m.compiler);
     println!("licence     {}", m.script.license);
     println!("object      {} bytes", payload.object.len());
-    for p in &m.programs {
+    for p in m.programs.iter().filter(|p| !p.written.is_empty()) {
         println!("probe       {}", p.written);
     }
     for map in m.maps.iter().filter(|map| map.role == btc_payload::manifest::MapRole::Script) {

@@ -183,7 +183,7 @@ fn run(
     diagnostics: &mut Diagnostics,
 ) -> Result<Vec<u8>, Failure> {
     let front = Front::new(request, sources, diagnostics)?;
-    if emit == Emit::Ast {
+    if emit == Emit::Ast && !diagnostics.has_errors() {
         return Ok(crate::syntax::print::dump(&front.tree.written, sources).into_bytes());
     }
     let program = front.program(request, diagnostics)?;
@@ -227,6 +227,11 @@ fn kernel_types(btf: &Btf) -> Result<BtfSources, Failure> {
     })
 }
 
+/// Errors that may only come from a type, constant or macro that could not be read:
+/// no probes, unknown words, macros without a value, types, fields, functions; variables without type.
+const CONSEQUENCES: &[&str] =
+    &["E0300", "E0206", "E0207", "E0243", "E0244", "E0259", "E0270", "E0271", "E0277", "E0400"];
+
 fn analyse(
     request: &Request,
     script: &crate::syntax::ast::Script,
@@ -254,7 +259,8 @@ fn analyse(
         parameters: request.parameters.clone(),
     };
     let (program, found) = sema::analyse(script, &env);
-    found.into_iter().for_each(|d| diagnostics.push(d));
+    let incomplete = diagnostics.has_errors();
+    found.into_iter().filter(|d| !(incomplete && CONSEQUENCES.contains(&d.code))).for_each(|d| diagnostics.push(d));
     if diagnostics.has_errors() { Err(Failure::Reported) } else { Ok(program) }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct Tree {
     pub expanded: ast::Script,
 }
 
-/// Reads, parses and expands a script.
+/// Reads, parses and expands a script. A tree is also given when the C part has errors:
+/// its types and constants are not complete then.
 pub(super) fn read(
     request: &Request,
     types: &TypeStore,
@@ -53,9 +54,11 @@ pub(super) fn read(
     let written = reader.script(script, &request.directory());
     let library = reader.library();
     let Reader { c, sources, diagnostics, .. } = reader;
+    let unreadable = diagnostics.has_errors();
     let (macros, problems) = c.finish();
     problems.into_iter().for_each(|d| diagnostics.push(d));
-    if diagnostics.has_errors() {
+    // Errors of the C part leave the probes readable: theirs are shown, too.
+    if unreadable {
         return Err(Failure::Reported);
     }
     let text = |span: Span| sources.text(span).to_string();

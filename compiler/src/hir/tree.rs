@@ -514,6 +514,15 @@ pub enum Intrinsic {
 }
 
 impl Expr {
+    /// Is the value known, whole, while compiling?
+    pub fn is_constant(&self) -> bool {
+        match &self.kind {
+            ExprKind::Const(_) | ExprKind::Str(_) => true,
+            ExprKind::Tuple { elements, .. } => elements.iter().all(Expr::is_constant),
+            _ => false,
+        }
+    }
+
     /// The space of an lvalue chain's memory: that of the pointer it starts from;
     /// `Bpf` for values the program holds itself.
     pub fn space(&self) -> Space {

@@ -28,6 +28,8 @@ rustflags = [
     "-Ctarget-feature=+crt-static",
     "-Clink-arg=-Wl,-z,pack-relative-relocs",
     "-Clink-arg=-Wl,--no-eh-frame-hdr",
+    "-Clink-arg=-Wl,--icf=all",
+    "-Clink-arg=-Wl,-O2",
     "-Clink-arg=-Wl,-T,runtime-template/stub.ld",
 ]
 "#;
@@ -115,6 +117,8 @@ fn manifest(name: &str, script: &str, root: &str) -> String {
     let inherited = section_lines(root, "profile.release").filter(|l| !overridden(l));
     out += "\n[profile.release]\n";
     inherited.chain(stub.iter().copied()).for_each(|line| out += &format!("{line}\n"));
+    out += "\n[profile.release.package]\n";
+    section_lines(root, "profile.stub.package").for_each(|line| out += &format!("{line}\n"));
     out
 }
 
@@ -196,7 +200,13 @@ mod tests {
     #[test]
     fn manifest_takes_what_the_runtime_refers_to() {
         let text = manifest("x", "x\n[evil]", source("Cargo.toml").unwrap());
-        for want in ["\n[workspace.package]\nversion", "\nlibbpf-rs = ", "\npanic = \"abort\"", "\nlto = \"fat\""] {
+        for want in [
+            "\n[workspace.package]\nversion",
+            "\nlibbpf-rs = ",
+            "\npanic = \"abort\"",
+            "\nlto = \"fat\"",
+            "\n[profile.release.package]\nblazesym.",
+        ] {
             assert!(text.contains(want), "{want:?} not in\n{text}");
         }
         assert!(!text.contains("\n[evil]") && !text.contains("inherits") && !text.contains("lto = \"thin\""), "{text}");

@@ -12,6 +12,7 @@ use crate::debuginfo::Binary;
 use crate::paths;
 use crate::sema::probes;
 use anyhow::Result;
+use btc_payload::demangle;
 use btc_payload::probe::pattern_matches;
 use std::collections::BTreeMap;
 
@@ -178,22 +179,31 @@ fn iterators(facts: &Facts, query: &Query) -> Result<Vec<Entry>> {
 
 fn uprobes(facts: &Facts, query: &Query, ret: bool) -> Result<Vec<Entry>> {
     let mut found = Vec::new();
-    if query.name.starts_with("cpp:") {
-        facts.note("names are listed as symbol tables have them; cpp: patterns are matched by tracers only");
-        return Ok(found);
-    }
+    let (name, cpp) = match query.name.strip_prefix("cpp:") {
+        Some(name) => (name.trim_matches('"'), true),
+        None => (query.name, false),
+    };
     let paths = paths::binaries(query.target.unwrap_or("*"), facts.pid);
     for path in paths {
         let functions = binary::functions(&path)?;
-        let matching = functions.iter().filter(|f| pattern_matches(query.name, f));
+        let hit = |f: &&String| if cpp { demangle::matches(f, name) } else { pattern_matches(name, f) };
+        let matching = functions.iter().filter(hit);
         // Parameters are shown where there is debug information; often there is none.
         let debug = if facts.verbose && !ret { Binary::open(&path, &facts.debug_dirs).ok() } else { None };
         found.extend(matching.map(|f| Entry {
-            text: format!("{}:{f}", path.display()),
+            text: format!("{}:{}", path.display(), if cpp { cpp_name(f) } else { f.clone() }),
             params: debug.as_ref().map(|d| d.parameter_texts(f)).unwrap_or_default(),
         }));
     }
     Ok(found)
+}
+
+/// A symbol as an attach point has it that matches demangled names.
+fn cpp_name(symbol: &str) -> String {
+    match demangle::demangle(symbol) {
+        name if name == symbol => format!("cpp:{symbol}"),
+        name => format!("cpp:\"{name}\""),
+    }
 }
 
 fn static_probes(facts: &Facts, query: &Query) -> Result<Vec<Entry>> {
@@ -244,6 +254,12 @@ mod tests {
     fn the_table_is_in_the_order_of_output() {
         assert!(KINDS.is_sorted_by_key(|k| k.name));
         assert!(KINDS.iter().all(|k| find(k.name).is_some()));
+    }
+
+    #[test]
+    fn cpp_names_can_be_attached_to() {
+        assert_eq!(cpp_name("_ZN4shop5applyEPFiiEi"), "cpp:\"shop::apply(int (*)(int), int)\"");
+        assert_eq!(cpp_name("main"), "cpp:main");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod kinds;
 mod types;
 
 use anyhow::Result;
-use btc_payload::probe::{AttachPoint, PeriodUnit, Text, UserLocation};
+use btc_payload::probe::{AttachPoint, Number, PeriodUnit, Text, TextPart, UserLocation, WatchTarget};
 use std::path::PathBuf;
 
 pub use kernel::Facts;
@@ -185,8 +185,13 @@ fn written(point: &AttachPoint, parameters: &[String]) -> Option<(&'static str, 
             (if *ret { "uretprobe" } else { "uprobe" }, format!("{}:{place}", text(path)))
         }
         AttachPoint::Usdt { path, provider, name } => ("usdt", format!("{}:{}", text(path), within(provider, name))),
-        AttachPoint::Watchpoint { asynchronous, mode, length, .. } => {
-            (if *asynchronous { "asyncwatchpoint" } else { "watchpoint" }, format!("{length}:{mode}"))
+        AttachPoint::Watchpoint { at, asynchronous, mode, length } => {
+            let at = match at {
+                WatchTarget::Address(Number::Literal(address)) => format!("{address:#x}"),
+                WatchTarget::Address(Number::Parameter(n)) => text(&Text(vec![TextPart::Parameter(*n)])),
+                WatchTarget::Argument { function, arg } => format!("{function}+arg{arg}"),
+            };
+            (if *asynchronous { "asyncwatchpoint" } else { "watchpoint" }, format!("{at}:{length}:{mode}"))
         }
         AttachPoint::Iter { kind, .. } => ("iter", kind.clone()),
     })
@@ -266,6 +271,10 @@ mod tests {
         assert_eq!(switch[1..3], ["    bool preempt", "    struct task_struct * prev"]);
     }
 
+    fn watchpoint(at: WatchTarget) -> AttachPoint {
+        AttachPoint::Watchpoint { at, length: 4, mode: "w".into(), asynchronous: false }
+    }
+
     #[test]
     fn attach_points_of_a_script_are_expanded() {
         let options = Options { from: From::Reference, ..Options::default() };
@@ -274,10 +283,12 @@ mod tests {
             AttachPoint::Tracepoint { category: Text::literal("sched"), event: Text::literal("sched_process_e*") },
             AttachPoint::Software { event: "page-faults".into(), count: None },
             AttachPoint::KprobeAddress { address: 0x10 },
+            watchpoint(WatchTarget::Address(Number::Parameter(1))),
+            watchpoint(WatchTarget::Argument { function: "f".into(), arg: 2 }),
         ];
-        let lines = list_script(&options, &points, &[]).unwrap().lines;
-        let (last, first) = lines.split_last().unwrap();
-        assert_eq!(last, "kprobe:0x10");
+        let lines = list_script(&options, &points, &["0x20".into()]).unwrap().lines;
+        let (first, last) = lines.split_at(lines.len() - 3);
+        assert_eq!(last, ["kprobe:0x10", "watchpoint:0x20:4:w", "watchpoint:f+arg2:4:w"]);
         assert!(first.contains(&"tracepoint:sched:sched_process_exit".to_string()), "{first:?}");
         assert!(first.contains(&"software:page-faults:".to_string()), "{first:?}");
     }

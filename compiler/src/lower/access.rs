@@ -26,8 +26,8 @@ use crate::span::Span;
 pub(super) enum Loc {
     /// Memory of the program's own.
     Own(Own),
-    /// The same behind a pointer that may be null.
-    Guarded(Value),
+    /// The same behind a pointer that may be null, with its known alignment.
+    Guarded(Value, u32),
     /// Kernel or user memory: read by a helper.
     Far { address: Value, space: Space },
     /// The context.
@@ -77,14 +77,14 @@ impl Fun<'_, '_, '_> {
 
     fn pointee(&mut self, p: &Expr) -> R<Loc> {
         let Type::Pointer { space, .. } = &p.ty else { return internal("dereference of no pointer", p.span) };
-        match (space, &p.kind) {
+        match (space, &uncast(p).kind) {
             (_, ExprKind::AddressOfLocal(id)) => Ok(Loc::Own(self.local_memory(*id, p.span)?)),
             (Space::Context, ExprKind::Context) => Ok(Loc::Context(self.context)),
             (Space::Context, _) => {
                 let address = self.scalar(p)?;
                 Ok(Loc::Far { address, space: Space::Kernel })
             }
-            (Space::Bpf, _) => Ok(Loc::Guarded(self.scalar(p)?)),
+            (Space::Bpf, _) => Ok(Loc::Guarded(self.scalar(p)?, 8)),
             (space, _) => {
                 let space = *space;
                 Ok(Loc::Far { address: self.scalar(p)?, space })
@@ -192,7 +192,8 @@ impl Fun<'_, '_, '_> {
                 let bytes = self.b.iconst(i64::from(bytes));
                 Loc::Far { address: self.b.add(address, bytes), space }
             }
-            Loc::Guarded(address) => {
+            Loc::Guarded(address, align) => {
+                let align = align.min(1 << bytes.trailing_zeros().min(3));
                 // The null test must see the pointer itself.
                 let (moved, zero) = (self.b.var(), self.b.iconst(0));
                 self.b.set(moved, zero);
@@ -202,7 +203,7 @@ impl Fun<'_, '_, '_> {
                 let sum = self.b.add(address, bytes);
                 self.b.set(moved, sum);
                 self.b.end_if(open);
-                Loc::Guarded(self.b.get(moved))
+                Loc::Guarded(self.b.get(moved), align)
             }
         }
     }
@@ -241,10 +242,10 @@ impl Fun<'_, '_, '_> {
                 let bytes = self.b.mul(i, size);
                 Ok(Loc::Far { address: self.b.add(start, bytes), space: Space::Kernel })
             }
-            Loc::Guarded(_) if len == 0 => {
+            Loc::Guarded(..) if len == 0 => {
                 unsupported("a variable index into a flexible array behind this pointer", e.span)
             }
-            Loc::Guarded(address) => {
+            Loc::Guarded(address, _) => {
                 // The pointer may lead to the stack, which kernels before 5.12 load at
                 // constant offsets only: the helper reads it. Null stays null, and gives zeros.
                 let i = self.clamp(i, len);
@@ -329,7 +330,7 @@ impl Fun<'_, '_, '_> {
             }
             Loc::Context(ptr) if signed => self.b.load_signed(ptr, width(size)),
             Loc::Context(ptr) => self.b.load(ptr, width(size)),
-            Loc::Guarded(address) => self.read_guarded(address, size, signed),
+            Loc::Guarded(address, align) => self.read_guarded((address, align), size, signed),
             Loc::Far { address, space: Space::Kernel } if self.typed && matches!(ty, Type::Pointer { .. }) => {
                 let ptr = self.b.pointer(Mem::Btf, address);
                 self.b.load(ptr, width(8))
@@ -346,16 +347,22 @@ impl Fun<'_, '_, '_> {
         })
     }
 
-    fn read_guarded(&mut self, address: Value, size: u32, signed: bool) -> Value {
+    fn read_guarded(&mut self, (address, align): (Value, u32), size: u32, signed: bool) -> Value {
         let (result, zero) = (self.b.var(), self.b.iconst(0));
         self.b.set(result, zero);
         let present = self.b.nonzero(address);
         let open = self.b.begin_if(present);
-        let place = self.own(address);
+        let place = self.guarded_place(address, align);
         let value = self.load_number(place, size, signed);
         self.b.set(result, value);
         self.b.end_if(open);
         self.b.get(result)
+    }
+
+    /// Memory behind a pointer after its null test: the stack perhaps, so accesses are aligned.
+    fn guarded_place(&mut self, address: Value, align: u32) -> Own {
+        let ptr = self.b.pointer(Mem::Bpf, address);
+        Own::on_stack(ptr).moved(ptr, align)
     }
 
     fn read_bits(&mut self, loc: Loc, bits: Bits, ty: &Type) -> R<Value> {
@@ -433,10 +440,10 @@ impl Fun<'_, '_, '_> {
         let size = self.size_of(ty);
         match from.loc {
             Loc::Own(place) => self.copy_value(place, ty, to, fill),
-            Loc::Guarded(address) => {
+            Loc::Guarded(address, align) => {
                 let present = self.b.nonzero(address);
                 let mut open = self.b.begin_if(present);
-                let place = self.own(address);
+                let place = self.guarded_place(address, align);
                 self.copy_value(place, ty, to, fill)?;
                 self.b.begin_else(&mut open);
                 self.zero(to, size);
@@ -572,7 +579,7 @@ impl Fun<'_, '_, '_> {
         let lvalue = self.lvalue(e)?;
         Ok(match lvalue.loc {
             Loc::Own(place) => (self.b.address(place.ptr), Space::Kernel),
-            Loc::Guarded(address) => (address, Space::Kernel),
+            Loc::Guarded(address, _) => (address, Space::Kernel),
             Loc::Far { address, space } => (address, space),
             Loc::Context(ptr) => (self.b.address(ptr), Space::Kernel),
         })
@@ -614,4 +621,14 @@ fn element_offset(ty: &ValueType, index: u32) -> Option<u32> {
         _ => return None,
     };
     btc_payload::layout::fields_layout(fields.into_iter()).0.get(index as usize).copied()
+}
+
+/// A pointer without the casts around it: they change what is read, not where.
+fn uncast(mut pointer: &Expr) -> &Expr {
+    while let (ExprKind::Convert(inner), Type::Pointer { .. }) = (&pointer.kind, &pointer.ty)
+        && matches!(inner.ty, Type::Pointer { .. })
+    {
+        pointer = inner;
+    }
+    pointer
 }

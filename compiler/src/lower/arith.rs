@@ -3,7 +3,7 @@
 //! Invariant: results wrap to the width of their type at once, so that every
 //! register holds a value of its type.
 
-use btc_payload::layout::{ValueType, fields_layout};
+use btc_payload::layout::{BUF_DATA, ValueType, fields_layout};
 
 use super::expr::{comparison, is_logical};
 use super::frame::Own;
@@ -97,12 +97,16 @@ impl Fun<'_, '_, '_> {
                 if contains_text(elem) {
                     return unsupported("comparing arrays of texts", span);
                 }
-                self.equal_long(a, b, x.size(), span)
+                Ok(self.equal_long(a, b, x.size()))
             }
             (ValueType::Buf { size }, ValueType::Buf { size: other }) if size == other => {
-                unsupported("comparing buffers", span)
+                let (n, m) = (self.b.load(a.ptr, width(4)), self.b.load(b.ptr, width(4)));
+                let same = self.b.compare(Cmp::Eq, n, m);
+                let lengths = self.b.bool_value(same);
+                let bytes = self.equal_up_to(a.at(BUF_DATA), b.at(BUF_DATA), *size, n);
+                Ok(self.b.and(lengths, bytes))
             }
-            _ if x.size() == y.size() => self.equal_long(a, b, x.size(), span),
+            _ if x.size() == y.size() => Ok(self.equal_long(a, b, x.size())),
             _ => internal("comparison of different types", span),
         }
     }
@@ -121,11 +125,12 @@ impl Fun<'_, '_, '_> {
         Ok(all)
     }
 
-    fn equal_long(&mut self, a: Own, b: Own, size: u32, span: Span) -> R<Value> {
+    fn equal_long(&mut self, a: Own, b: Own, size: u32) -> Value {
         if size > 512 {
-            return unsupported("comparing objects of more than 512 bytes", span);
+            let whole = self.b.iconst(i64::from(size));
+            return self.equal_up_to(a, b, size, whole);
         }
-        Ok(self.equal_bytes(a, b, size))
+        self.equal_bytes(a, b, size)
     }
 
     /// Clamps an index to `0..len`, so that the verifier knows the bound.

@@ -90,12 +90,7 @@ impl Fun<'_, '_, '_> {
             }
             (Type::Stack { frames: from, .. }, Type::Stack { frames: into, .. }) => {
                 let place = self.memory(x)?;
-                self.zero(to, STACK_HEADER + into * 8);
-                self.copy(to, place, STACK_HEADER + from.min(into) * 8);
-                let count = self.b.load(place.ptr, width(4));
-                let most = self.b.iconst(i64::from(*into));
-                let count = self.b.umin(count, most);
-                self.b.store(to.ptr, width(4), count);
+                self.resize_stack(place, *from, *into, to);
                 Ok(())
             }
             (Type::Array { elem: from, len }, Type::Array { elem: into, len: other }) if len == other => {
@@ -183,6 +178,15 @@ impl Fun<'_, '_, '_> {
         self.b.store(to.ptr, width(4), length);
     }
 
+    fn resize_stack(&mut self, from: Own, n: u32, m: u32, to: Own) {
+        self.zero(to, STACK_HEADER + m * 8);
+        self.copy(to, from, STACK_HEADER + n.min(m) * 8);
+        let count = self.b.load(from.ptr, width(4));
+        let most = self.b.iconst(i64::from(m));
+        let count = self.b.umin(count, most);
+        self.b.store(to.ptr, width(4), count);
+    }
+
     fn zero_padding(&mut self, fields: &[ValueType], size: u32, to: Own, fill: Fill) {
         let covered: u32 = fields.iter().map(ValueType::size).sum();
         if fill == Fill::Exact && covered != size {
@@ -226,6 +230,22 @@ impl Fun<'_, '_, '_> {
                 for i in 0..p.len() {
                     self.convert_place(from.at(at[i]), &p[i], &q[i], to.at(offsets[i]), fill, span)?;
                 }
+                Ok(())
+            }
+            (Type::Record(p), Type::Record(q)) if p.len() == q.len() => self.reorder_record(from, p, q, to, fill, span),
+            (Type::Array { elem: p, len }, Type::Array { elem: q, len: other }) if len == other => {
+                let (step, stride) = (self.size_of(p), self.size_of(q));
+                for i in 0..*len {
+                    self.convert_place(from.at(i * step), p, q, to.at(i * stride), fill, span)?;
+                }
+                Ok(())
+            }
+            (Type::Buf { size: n }, Type::Buf { size: m }) => {
+                self.resize_buffer(from, *n, *m, to);
+                Ok(())
+            }
+            (Type::Stack { frames: n, .. }, Type::Stack { frames: m, .. }) => {
+                self.resize_stack(from, *n, *m, to);
                 Ok(())
             }
             _ => unsupported("this conversion", span),

@@ -4,6 +4,8 @@
 //! helper and nothing else is a row of [`SIMPLE`].
 
 use btc_payload::layout::{BUF_DATA, INET_ADDRESS, INET_SIZE, STACK_HEADER};
+use btc_payload::manifest::{Operand, UsdtPart};
+use btc_payload::probe::AttachPoint;
 use btc_payload::start::{Feature, StartValue};
 
 use super::frame::Own;
@@ -93,6 +95,9 @@ impl Fun<'_, '_, '_> {
                 Ok(self.flag_if(Cmp::Eq, bits, mode.equals))
             }
             (Intrinsic::AttachId, []) => Ok(self.attach_id()),
+            (Intrinsic::Arg(n), []) if matches!(self.probe.attach, AttachPoint::Usdt { .. }) => {
+                Ok(self.usdt_argument(*n))
+            }
             (Intrinsic::Arg(n), []) => self.register_argument(*n, e.span),
             (Intrinsic::StackArg(n), []) => self.stack_argument(*n, e.span),
             (Intrinsic::ReturnRegister, []) => self.register(target.result, "retval", e.span),
@@ -154,7 +159,7 @@ impl Fun<'_, '_, '_> {
             (Intrinsic::ReadBuf, [pointer, length]) => self.read_buffer(pointer, length, e, to, fill),
             (Intrinsic::BufOfArray, [array]) => self.buffer_of_array(array, e, to, fill),
             (Intrinsic::BufOfArray, [value, length]) => self.buffer_of_value(value, length, e, to, fill),
-            (Intrinsic::StackTrace, []) => self.stack_trace(e, to),
+            (Intrinsic::StackTrace, count) => self.stack_trace(e, count.first(), to),
             (Intrinsic::UserSymbol, [address]) => {
                 let v = self.scalar(address)?;
                 self.b.store(to.ptr, width(8), v);
@@ -271,6 +276,45 @@ impl Fun<'_, '_, '_> {
         }
     }
 
+    /// An argument of a static user probe. Where it lies is in the notes of the
+    /// target's binary: the runtime patches the numbers (`UsdtPart`) before it loads
+    /// the program, so that the verifier sees constants and drops what is not needed.
+    fn usdt_argument(&mut self, argument: u8) -> Value {
+        let mut part = |part, local| self.cx.operand(Operand::UsdtArgument { argument, part }, local);
+        let (base, index) = (part(UsdtPart::Base, 0), part(UsdtPart::Index, 0));
+        let [has_base, scale, constant, size, shift, signed] =
+            [UsdtPart::HasBase, UsdtPart::Scale, UsdtPart::Constant, UsdtPart::Size, UsdtPart::Shift, UsdtPart::Signed]
+                .map(|p| part(p, 0));
+        let mut sum = self.symbol_at(constant);
+        for (register, factor) in [(base, has_base), (index, scale)] {
+            let place = self.b.field(self.context, register);
+            let value = self.b.load(place, width(8));
+            let factor = self.symbol_at(factor);
+            let product = self.b.mul(value, factor);
+            sum = self.b.add(sum, product);
+        }
+        let result = self.b.var();
+        self.b.set(result, sum);
+        let size = self.symbol_at(size);
+        let memory = self.b.nonzero(size);
+        let open = self.b.begin_if(memory);
+        let mark = self.mark();
+        let cell = self.stack("argument", 8);
+        self.zero(cell, 8);
+        self.read_far(cell, size, sum, Space::User);
+        let value = self.b.load(cell.ptr, width(8));
+        self.release(mark);
+        self.b.set(result, value);
+        self.b.end_if(open);
+        let value = self.b.get(result);
+        let shift = self.symbol_at(shift);
+        let left = self.b.shl(value, shift);
+        let (unsigned, with_sign) = (self.b.ushr(left, shift), self.b.sshr(left, shift));
+        let signed = self.symbol_at(signed);
+        let signed = self.b.nonzero(signed);
+        self.b.select(signed, with_sign, unsigned)
+    }
+
     /// An argument on the stack, read at the entry of a function.
     fn stack_argument(&mut self, n: u8, span: Span) -> R<Value> {
         let target = self.cx.target;
@@ -377,13 +421,24 @@ impl Fun<'_, '_, '_> {
         Ok(())
     }
 
-    fn stack_trace(&mut self, e: &Expr, to: Own) -> R<()> {
+    fn stack_trace(&mut self, e: &Expr, count: Option<&Expr>, to: Own) -> R<()> {
         let Type::Stack { user, frames, .. } = e.ty else { return internal("stack of another type", e.span) };
         let pid = if user { self.process_id(PidNamespace::Initial, true) } else { self.b.iconst(0) };
         self.b.store(to.at(4).ptr, width(4), pid);
         self.b.store_const(to.at(8).ptr, width(8), self.index as i64);
         let context = self.b.address(self.context);
-        let (buffer, size) = (self.b.address(to.at(STACK_HEADER).ptr), self.b.iconst(i64::from(frames) * 8));
+        let size = match count {
+            None => self.b.iconst(i64::from(frames) * 8),
+            Some(count) => {
+                self.zero(to.at(STACK_HEADER), frames * 8);
+                let count = self.scalar(count)?;
+                let (count, most) = (self.b.barrier(count), self.b.iconst(i64::from(frames)));
+                let count = self.b.umin(count, most);
+                let three = self.b.iconst(3);
+                self.b.shl(count, three)
+            }
+        };
+        let buffer = self.b.address(to.at(STACK_HEADER).ptr);
         let flags = self.b.iconst(if user { USER_STACK } else { 0 });
         // The helper zeroes what it does not fill.
         let got = self.b.call_helper(Helper::GetStack, &[context, buffer, size, flags]);

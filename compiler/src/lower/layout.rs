@@ -130,8 +130,15 @@ impl<'t> Layouts<'t> {
     }
 
     fn of_composite(&mut self, id: CTypeId, c: &Composite, depth: u32) -> ValueType {
-        let fields = c.members.iter().map(|m| {
+        let mut fields = Vec::new();
+        for m in &c.members {
             let ty = self.of_c(m.ty, depth + 1);
+            // The members of an unnamed member are the struct's own.
+            if let (None, ValueType::Struct(inner)) = (&m.name, &ty) {
+                let at = m.bit_offset / 8;
+                fields.extend(inner.fields.iter().map(|f| StructField { offset: at + f.offset, ..f.clone() }));
+                continue;
+            }
             let (offset, bits) = match m.bit_width {
                 None => (m.bit_offset / 8, None),
                 Some(width) => {
@@ -139,9 +146,8 @@ impl<'t> Layouts<'t> {
                     (offset, Some((low, width)))
                 }
             };
-            StructField { name: m.name.as_deref().unwrap_or("").to_owned(), offset, ty, bits }
-        });
-        let fields = fields.collect();
+            fields.push(StructField { name: m.name.as_deref().unwrap_or("").to_owned(), offset, ty, bits });
+        }
         ValueType::Struct(Box::new(StructType { size: c.size, align: self.types.align_of(id), fields }))
     }
 }

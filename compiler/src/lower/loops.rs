@@ -141,15 +141,18 @@ impl Fun<'_, '_, '_> {
             let now = f.wrap(now, &ty);
             f.set_local(variable, &ty, now, span)
         })?;
-        let zero = self.b.iconst(0);
+        // No call without rounds: where the verifier knows that there are none it never
+        // walks the callback, removes it as dead, and fails over the call's reference to
+        // it (Linux 6.18: "verifier bug: No program to jit").
+        let some = self.b.compare(Cmp::Slt, first, last);
+        let open = self.b.begin_if(some);
+        let (zero, most) = (self.b.iconst(0), self.b.iconst(MAX_ROUNDS));
         let rounds = self.b.sub(last, first);
-        let none = self.b.compare(Cmp::Sle, last, first);
-        let rounds = self.b.select(none, zero, rounds);
-        let most = self.b.iconst(MAX_ROUNDS);
         let rounds = self.b.umin(rounds, most);
         let callback = self.b.symbol(Symbol::Subprog(function));
         let context = self.b.address(captured.place.ptr);
         self.b.call_helper(Helper::Loop, &[rounds, callback, context, zero]);
+        self.b.end_if(open);
         self.after_callback(&captured)
     }
 
@@ -289,7 +292,7 @@ impl Fun<'_, '_, '_> {
             };
             f.locate(span);
             f.enter_scope(outer, captured, capture)?;
-            f.forget_values(outer, body, captured, capture);
+            f.forget_values(body, captured);
             enter(&mut f, capture)?;
             f.block(body)?;
             f.b.ret_const(0);
@@ -339,25 +342,41 @@ impl Fun<'_, '_, '_> {
     /// The values of `$n++` are new in every round, and once a branch behind the
     /// loop depends on `$n` it counts up to its limit of instructions. The sign of
     /// the process id is zero, which only we know.
-    fn forget_values(&mut self, outer: &BTreeMap<LocalId, Home>, body: &Block, captured: &Captured, capture: Capture) {
+    fn forget_values(&mut self, body: &Block, captured: &Captured) {
         let assigned = assigned_in_block(body);
-        let changed = |id: &LocalId| {
-            let local = self.probe.locals.get(id.0 as usize)?;
-            let register = matches!(outer.get(id), Some(Home::Register(_)));
-            (register && local.ty.is_integral() && assigned.contains(id)).then(|| local.ty.clone())
-        };
-        let list: Vec<_> = captured.variables.iter().filter_map(|(id, at)| Some((changed(id)?, *at))).collect();
-        if list.is_empty() {
+        let mut numbers = Vec::new();
+        for (id, _) in captured.variables.iter().filter(|(id, _)| assigned.contains(id)) {
+            // Scratch memory is a map's value, whose content the verifier does not follow.
+            let Some(&Home::Memory(place)) = self.locals.get(id) else { continue };
+            if let (true, Some(local)) = (place.stack, self.probe.locals.get(id.0 as usize)) {
+                self.numbers_in(&local.ty, place, &mut numbers);
+            }
+        }
+        if numbers.is_empty() {
             return;
         }
         let id = self.b.call_helper(Helper::GetCurrentPidTgid, &[]);
         let top = self.b.iconst(63);
         let sign = self.b.sshr(id, top);
-        for (ty, at) in list {
-            let place = capture.place.at(at);
+        for (ty, place) in numbers {
             let value = self.load_scalar(place, &ty);
             let same = self.b.xor(value, sign);
             self.store_scalar(place, &ty, same);
+        }
+    }
+
+    /// The numbers that a value consists of, each with its place.
+    fn numbers_in(&mut self, ty: &Type, place: Own, out: &mut Vec<(Type, Own)>) {
+        let parts: Vec<&Type> = match ty {
+            Type::Tuple(list) => list.iter().collect(),
+            Type::Record(list) => list.iter().map(|(_, ty)| ty).collect(),
+            ty if ty.is_integral() => return out.push((ty.clone(), place)),
+            _ => return,
+        };
+        let layouts: Vec<_> = parts.iter().map(|ty| self.cx.layouts.of(ty)).collect();
+        let (offsets, _) = btc_payload::layout::fields_layout(layouts.iter());
+        for (ty, at) in parts.into_iter().zip(offsets) {
+            self.numbers_in(ty, place.at(at), out);
         }
     }
 

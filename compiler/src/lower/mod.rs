@@ -14,6 +14,7 @@ mod convert;
 mod event;
 mod expr;
 mod failure;
+mod find;
 mod frame;
 mod function;
 mod intrinsic;

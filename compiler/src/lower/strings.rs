@@ -10,16 +10,14 @@ use super::access::constant;
 use super::frame::Own;
 use super::function::Fun;
 use super::memory::{Fill, pieces, width, word};
-use super::{R, internal, unsupported};
+use super::{R, internal};
 use crate::clif::{Cmp, Value};
 use crate::helper::Helper;
 use crate::hir::tree::{Expr, ExprKind};
 use crate::hir::types::{Space, Type};
 
-/// Longest variable text that can be searched for on every kernel.
-const LONGEST_NEEDLE: u32 = 64;
 /// What a search gives that finds nothing: `-ENOENT`, as the kernel's `bpf_strstr`.
-const NOT_FOUND: i64 = -2;
+pub(super) const NOT_FOUND: i64 = -2;
 const ONES: i64 = 0x0101_0101_0101_0101;
 const TOPS: i64 = 0x8080_8080_8080_8080_u64 as i64;
 
@@ -316,19 +314,19 @@ impl Fun<'_, '_, '_> {
         self.b.and(x, negative)
     }
 
-    fn word_at(&mut self, place: Own, at: Value) -> Value {
+    pub(super) fn word_at(&mut self, place: Own, at: Value) -> Value {
         let ptr = self.b.index(place.ptr, at);
         self.b.load(ptr, width(8))
     }
 
-    fn byte_at(&mut self, place: Own, at: Value) -> Value {
+    pub(super) fn byte_at(&mut self, place: Own, at: Value) -> Value {
         let ptr = self.b.index(place.ptr, at);
         self.b.load(ptr, width(1))
     }
 
     /// A place that variable indices may go into: not the stack, whose accesses
     /// must be aligned for the verifier to see.
-    fn indexable(&mut self, e: &Expr) -> R<Own> {
+    pub(super) fn indexable(&mut self, e: &Expr) -> R<Own> {
         let place = self.memory(e)?;
         if !place.stack {
             return Ok(place);
@@ -418,11 +416,7 @@ impl Fun<'_, '_, '_> {
             let wanted = bytes[..end].to_vec();
             return self.find_literal(haystack, *h, &wanted);
         }
-        if *n > LONGEST_NEEDLE {
-            return unsupported("searching for a variable text of more than 63 characters", needle.span);
-        }
-        let needle_place = self.indexable(needle)?;
-        self.find_variable(haystack, *h, needle_place, *n)
+        self.find_variable(haystack, *h, needle, *n)
     }
 
     fn find_literal(&mut self, haystack: &Expr, size: u32, wanted: &[u8]) -> R<Value> {
@@ -445,37 +439,6 @@ impl Fun<'_, '_, '_> {
             }
             differences
         })
-    }
-
-    fn find_variable(&mut self, haystack: &Expr, size: u32, needle: Own, n: u32) -> R<Value> {
-        // Room behind the text, so that windows at its end stay inside.
-        let from = self.memory(haystack)?;
-        let place = self.scratch(size + n);
-        self.zero(place.at(size), n);
-        self.resize_place(from, size, size, place, Fill::Exact);
-        self.search(place, size, |f, at| {
-            let start = Own::new(f.b.index(place.ptr, at));
-            f.prefix_difference(start, needle, n)
-        })
-    }
-
-    /// 0 if the text at `start` begins with the needle.
-    fn prefix_difference(&mut self, start: Own, needle: Own, n: u32) -> Value {
-        let mut differences = self.b.iconst(0);
-        // 1 while the needle has not ended.
-        let mut alive = self.b.iconst(1);
-        let zero = self.b.iconst(0);
-        for i in 0..n - 1 {
-            let x = self.b.load(start.ptr.at(i as i32), width(1));
-            let y = self.b.load(needle.at(i).ptr, width(1));
-            let goes_on = self.flag_if(Cmp::Ne, y, 0);
-            alive = self.b.and(alive, goes_on);
-            let d = self.b.xor(x, y);
-            let mask = self.b.sub(zero, alive);
-            let d = self.b.and(d, mask);
-            differences = self.b.or(differences, d);
-        }
-        differences
     }
 
     /// The first position below `end` where `difference` is 0, or [`NOT_FOUND`].
@@ -531,7 +494,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// Negative, 0 or positive as `n` bytes compare, the first difference deciding.
-    fn order_of_bytes(&mut self, a: Own, b: Own, n: u32) -> Value {
+    pub(super) fn order_of_bytes(&mut self, a: Own, b: Own, n: u32) -> Value {
         let mut result = self.b.iconst(0);
         for (at, bytes) in pieces(n, a.access().min(b.access())).into_iter().rev() {
             let (x, y) = (self.b.load(a.at(at).ptr, width(bytes)), self.b.load(b.at(at).ptr, width(bytes)));
@@ -547,7 +510,7 @@ impl Fun<'_, '_, '_> {
     }
 
     /// At least `n` bytes of a value, or of what a pointer points to.
-    fn bytes_of(&mut self, e: &Expr, n: u32) -> R<Own> {
+    pub(super) fn bytes_of(&mut self, e: &Expr, n: u32) -> R<Own> {
         if !e.ty.is_scalar() && self.size_of(&e.ty) >= n {
             return self.memory(e);
         }
@@ -580,18 +543,5 @@ impl Fun<'_, '_, '_> {
         let from = self.b.address(start);
         self.text_from(from, Space::Kernel, None, size, to, fill);
         Ok(())
-    }
-
-    /// `memcmp(a, b, n)`: negative, 0 or positive.
-    pub(super) fn memcmp(&mut self, a: &Expr, b: &Expr, n: &Expr) -> R<Value> {
-        if let Some(n) = constant(n) {
-            if n > 512 {
-                return unsupported("comparing more than 512 bytes", a.span);
-            }
-            let n = n as u32;
-            let (x, y) = (self.bytes_of(a, n)?, self.bytes_of(b, n)?);
-            return Ok(self.order_of_bytes(x, y, n));
-        }
-        unsupported("a length that is not constant here", n.span)
     }
 }

@@ -34,6 +34,17 @@ pub(super) fn address_of(e: Expr) -> Option<Expr> {
     }
 }
 
+/// An element of a tuple or record; that of a constant one is a constant.
+fn part(base: Expr, index: u32, ty: Type, span: Span) -> Expr {
+    if base.is_constant()
+        && let ExprKind::Tuple { elements, .. } = &base.kind
+        && let Some(e) = elements.get(index as usize)
+    {
+        return Expr { span, ..e.clone() };
+    }
+    Expr { kind: ExprKind::TupleElement { base: Box::new(base), index }, ty, span }
+}
+
 impl Checker<'_> {
     /// `base.name`.
     pub(super) fn field(&mut self, base: &ast::Expr, name: &ast::Name, span: Span) -> Typed {
@@ -64,7 +75,7 @@ impl Checker<'_> {
                     return self.unknown_field("this record", &name.value, names, name.span);
                 };
                 let ty = fields[index].1.clone();
-                Some(Expr { kind: ExprKind::TupleElement { base: Box::new(base), index: index as u32 }, ty, span })
+                Some(part(base, index as u32, ty, span))
             }
             other => {
                 let message = format!("`{}` has no fields", self.spell(other));
@@ -128,7 +139,7 @@ impl Checker<'_> {
             let message = format!("the tuple has {} elements", elems.len());
             return self.error("E0273", span, message, &format!("there is no element {index}"));
         };
-        Some(Expr { kind: ExprKind::TupleElement { base: Box::new(base), index }, ty, span })
+        Some(part(base, index, ty, span))
     }
 
     /// `base[index]` on anything but a map.

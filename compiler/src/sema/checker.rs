@@ -100,6 +100,8 @@ pub(super) struct Checker<'a> {
     pub diagnostics: Vec<Diagnostic>,
     pub program: tree::Program,
     pub probe: Option<ProbeState>,
+    /// Inside `sizeof` and its kin, whose operand is not evaluated.
+    pub unevaluated: u32,
 }
 
 impl<'a> Checker<'a> {
@@ -115,6 +117,7 @@ impl<'a> Checker<'a> {
             diagnostics: Vec::new(),
             program: tree::Program::default(),
             probe: None,
+            unevaluated: 0,
         }
     }
 

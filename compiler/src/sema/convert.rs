@@ -243,6 +243,9 @@ impl Checker<'_> {
             let message = format!("`{}` has no enumerator of value {v}", self.spell(&want));
             return self.error("E0218", span, message, "no name for this value");
         }
+        if let (Str { .. } | CharArray { .. }, Bool) = (&e.ty, &want) {
+            return self.text_truth(e, span);
+        }
         let ok = match (&e.ty, &want) {
             (
                 Bool
@@ -286,6 +289,16 @@ impl Checker<'_> {
         }
         self.report(d);
         None
+    }
+
+    /// `(bool)text`: is it not empty?
+    fn text_truth(&mut self, e: Expr, span: Span) -> Typed {
+        let (text, empty) = (self.decay(e), super::expr::text(b"", span));
+        if matches!(text.kind, ExprKind::Str(_)) {
+            return self.truth(text);
+        }
+        let kind = ExprKind::Binary { op: BinaryOp::NotEqual, left: Box::new(text), right: Box::new(empty) };
+        Some(Expr { kind, ty: Type::Bool, span })
     }
 
     /// Casts that copy bytes want both sides to have one size.

@@ -112,6 +112,12 @@ fn takes(m: &ast::Macro, args: &[Expr]) -> bool {
 fn check_macro(m: &ast::Macro, diagnostics: &mut Vec<Diagnostic>) {
     for (i, p) in m.params.iter().enumerate() {
         let name = param_name(p);
+        if matches!(p, MacroParam::Expr(_)) && super::is_builtin(&name.value) {
+            diagnostics.push(
+                Diagnostic::error("E0328", format!("`{}` is a builtin, not a name for a parameter", name.value))
+                    .at(name.span, "choose another name"),
+            );
+        }
         if m.params[..i].iter().any(|other| param_name(other).value == name.value) {
             let message = format!("macro `{}` has two parameters `{}`", m.name.value, name.value);
             diagnostics.push(Diagnostic::error("E0325", message).at(name.span, "named again"));
@@ -246,8 +252,7 @@ impl<'a> Expander<'a> {
         // A parameter that takes just this kind wins over one that takes anything.
         let general = |m: &ast::Macro| m.params.iter().filter(|p| matches!(p, MacroParam::Expr(_))).count();
         match list.iter().filter(|m| takes(m, args)).min_by_key(|m| general(m)) {
-            None if super::calls::names().any(|n| n == name) => None,
-            None if args.is_empty() && super::is_builtin(name) => None,
+            None if super::calls::names().any(|n| n == name) || super::is_builtin(name) => None,
             found => found.or_else(near),
         }
     }
@@ -375,14 +380,49 @@ impl Substitute<'_> {
                     *e = arg.clone();
                 }
             }
-            _ => walk(&mut e.kind, &mut |c| self.child(c)),
+            _ => {
+                if let ExprKind::Offsetof { path, .. } = &mut e.kind {
+                    *path = path.drain(..).flat_map(|name| self.path_of(name)).collect();
+                }
+                walk(&mut e.kind, &mut |c| self.child(c));
+            }
         }
+    }
+
+    /// What a name in the path of `offsetof` stands for: itself, or the path that was
+    /// passed in.
+    fn path_of(&self, name: ast::Name) -> Vec<ast::Name> {
+        fn names(e: &Expr) -> Option<Vec<ast::Name>> {
+            match &e.kind {
+                ExprKind::Identifier(word) => Some(vec![ast::Name { value: word.clone(), span: e.span }]),
+                ExprKind::Field { base, name, .. } => {
+                    let mut path = names(base)?;
+                    path.push(name.clone());
+                    Some(path)
+                }
+                _ => None,
+            }
+        }
+        self.bound.exprs.get(&name.value).and_then(names).unwrap_or_else(|| vec![name])
     }
 
     fn type_expr(&mut self, t: &mut TypeExpr) {
         match &mut t.kind {
             TypeKind::Name(name) => {
                 if let Some(arg) = self.bound.exprs.get(name) {
+                    let names_type = match &arg.kind {
+                        ExprKind::Typeof(_) => true,
+                        ExprKind::Identifier(word) => !super::is_builtin(word),
+                        _ => false,
+                    };
+                    if !names_type {
+                        self.diagnostics.push(
+                            Diagnostic::error("E0329", format!("`{name}` stands for a value here, not for a type"))
+                                .at(t.span, "looks like a cast")
+                                .also(arg.span, format!("what macro `{}` is given", self.name))
+                                .help("without the parentheses it is the value; a type is passed as `typeof(...)`"),
+                        );
+                    }
                     let of = match &arg.kind {
                         ExprKind::Typeof(of) => of.clone(),
                         _ => TypeOrExpr::Expr(Box::new(arg.clone())),

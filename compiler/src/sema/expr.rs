@@ -138,15 +138,18 @@ impl Checker<'_> {
     /// Reading a map that nothing is stored into: 0, unless it looks like a slip.
     fn never_assigned(&mut self, map: MapId, span: Span) -> Typed {
         let name = self.map_info(map).name.clone();
-        if !self.settled || self.similar_map(&name).is_some() {
+        if !self.settled {
             return calls::never_assigned(self, &name, span);
         }
-        let message = format!("map `{name}` is never assigned");
-        self.warn("W0221", span, message, "reads as 0");
+        let mut d = Diagnostic::warning("W0221", format!("map `{name}` is never assigned")).at(span, "reads as 0");
+        if let Some(close) = self.similar_map(&name) {
+            d = d.help(format!("did you mean `{close}`?"));
+        }
+        self.report(d);
         Some(constant(0, Type::I64, span))
     }
 
-    fn aggregate_integer(&self, a: &crate::hir::types::Aggregate) -> Option<Type> {
+    pub(super) fn aggregate_integer(&self, a: &crate::hir::types::Aggregate) -> Option<Type> {
         use crate::hir::types::Aggregate::*;
         match a {
             Count => Some(Type::I64),
@@ -421,9 +424,9 @@ impl Checker<'_> {
     /// `comptime e`: must fold to a constant.
     fn comptime(&mut self, inner: &ast::Expr) -> Typed {
         let e = self.expr(inner)?;
-        match e.kind {
-            ExprKind::Const(_) | ExprKind::Str(_) => Some(e),
-            _ => self.error("E0259", inner.span, "this is not known while compiling", "comptime wants a constant"),
+        match e.is_constant() {
+            true => Some(e),
+            false => self.error("E0259", inner.span, "this is not known while compiling", "comptime wants a constant"),
         }
     }
 

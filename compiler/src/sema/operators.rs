@@ -60,16 +60,6 @@ fn make(op: Written, left: Expr, right: Expr, ty: Type, span: Span) -> Expr {
 impl Checker<'_> {
     pub(super) fn binary(&mut self, op: Written, left: &ast::Expr, right: &ast::Expr, span: Span) -> Typed {
         if matches!(op, Written::LogicalAnd | Written::LogicalOr) {
-            for side in [left, right] {
-                if matches!(side.kind, ast::ExprKind::String(_)) {
-                    return self.error(
-                        "E0212",
-                        side.span,
-                        "a text is neither true nor false",
-                        "a condition is expected",
-                    );
-                }
-            }
             let (l, r) = (self.condition(left), self.condition(right));
             return Some(self.logical(op, l?, r?, span));
         }
@@ -103,14 +93,16 @@ impl Checker<'_> {
 
     /// Arithmetic on values; also what `op=` does.
     pub(super) fn arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
-        if let (Some(a), Some(b)) = (literal(&l), literal(&r))
-            && let Some(v) = fold(op, a, b)
-        {
-            let v64 = v as u64;
-            return Some(constant(v64, types::literal_type(v64, v < 0), span));
+        if let (Some(a), Some(b)) = (literal(&l), literal(&r)) {
+            return self.folded(op, a, b, span);
         }
         if matches!(l.ty, Type::Pointer { .. }) || matches!(r.ty, Type::Pointer { .. }) {
             return self.pointer_arithmetic(op, l, r, span);
+        }
+        if let (ExprKind::Str(text), Written::Add) = (&l.kind, op)
+            && let Some(joined) = add_to_text(text, &r)
+        {
+            return Some(super::expr::text(&joined, span));
         }
         if let (Type::Str { .. }, Written::Add) = (&l.ty, op) {
             self.report(
@@ -141,6 +133,20 @@ impl Checker<'_> {
         let (l, r) = (self.integer(l, !unsigned, "this")?, self.integer(r, !unsigned, "this")?);
         let (l, r) = (convert(l, ty.clone()), convert(r, ty.clone()));
         Some(make(op, l, r, ty, span))
+    }
+
+    /// Arithmetic on two literals.
+    fn folded(&mut self, op: Written, a: i128, b: i128, span: Span) -> Typed {
+        if let Some(v) = fold(op, a, b) {
+            let v64 = v as u64;
+            return Some(constant(v64, types::literal_type(v64, v < 0), span));
+        }
+        let label = match op {
+            Written::Divide | Written::Modulo => "division by zero",
+            Written::ShiftLeft | Written::ShiftRight => "a shift goes by 0 to 63 bits",
+            _ => "the result does not fit 64 bits",
+        };
+        self.error("E0268", span, format!("`{a} {} {b}` has no value", op.symbol()), label)
     }
 
     fn pointer_arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
@@ -181,6 +187,9 @@ impl Checker<'_> {
         if let (Some(a), Some(b)) = (literal(&l), literal(&r)) {
             return Some(constant(u64::from(compare(op, a, b)), Bool, span));
         }
+        if let Some(holds) = known_comparison(op, &l, &r) {
+            return Some(constant(u64::from(holds), Bool, span));
+        }
         match (&l.ty, &r.ty) {
             (ProbeName | FunctionName, Str { .. }) => return self.probe_comparison(op, l, r, span),
             (Str { .. }, ProbeName | FunctionName) => return self.probe_comparison(op, r, l, span),
@@ -208,9 +217,6 @@ impl Checker<'_> {
     }
 
     fn text_comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
-        if let (ExprKind::Str(a), ExprKind::Str(b)) = (&l.kind, &r.kind) {
-            return Some(constant(u64::from((a == b) == (op == Written::Equal)), Type::Bool, span));
-        }
         Some(make(op, l, r, Type::Bool, span))
     }
 
@@ -325,6 +331,51 @@ fn function_of(attach: &AttachPoint) -> Option<String> {
     (!btc_payload::probe::is_pattern(text)).then(|| text.to_string())
 }
 
+/// What `+` makes of a literal text: it joins another one, and skips as many
+/// characters as a number says.
+fn add_to_text(text: &[u8], other: &Expr) -> Option<Vec<u8>> {
+    match &other.kind {
+        ExprKind::Str(end) => Some([text, end].concat()),
+        _ => {
+            let skip = usize::try_from(literal(other)?).ok()?;
+            Some(text.get(skip..).unwrap_or_default().to_vec())
+        }
+    }
+}
+
+/// Compares literal texts, and tuples of literals; `None` where a side is not known
+/// while compiling.
+fn known_comparison(op: Written, l: &Expr, r: &Expr) -> Option<bool> {
+    match (&l.kind, &r.kind) {
+        (ExprKind::Str(a), ExprKind::Str(b)) => Some(ordered(op, a.cmp(b))),
+        (ExprKind::Tuple { .. }, ExprKind::Tuple { .. }) => match op {
+            Written::Equal => known_equal(l, r),
+            Written::NotEqual => known_equal(l, r).map(|same| !same),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn known_equal(l: &Expr, r: &Expr) -> Option<bool> {
+    match (&l.kind, &r.kind) {
+        (ExprKind::Const(a), ExprKind::Const(b)) if l.ty == Type::Bool && r.ty == Type::Bool => Some(a == b),
+        (ExprKind::Const(_), ExprKind::Const(_)) => Some(literal(l)? == literal(r)?),
+        (ExprKind::Str(a), ExprKind::Str(b)) => Some(a == b),
+        (ExprKind::Tuple { elements: a, .. }, ExprKind::Tuple { elements: b, .. }) => {
+            let names = |ty: &Type| match ty {
+                Type::Record(fields) => fields.iter().map(|(n, _)| n.clone()).collect(),
+                _ => Vec::new(),
+            };
+            if a.len() != b.len() || names(&l.ty) != names(&r.ty) {
+                return None;
+            }
+            a.iter().zip(b).try_fold(true, |same, (a, b)| Some(known_equal(a, b)? && same))
+        }
+        _ => None,
+    }
+}
+
 /// Folds integer literals; `None` where the result does not fit or is undefined.
 fn fold(op: Written, a: i128, b: i128) -> Option<i128> {
     use Written::*;
@@ -347,14 +398,19 @@ fn fold(op: Written, a: i128, b: i128) -> Option<i128> {
 }
 
 fn compare(op: Written, a: i128, b: i128) -> bool {
+    ordered(op, a.cmp(&b))
+}
+
+/// Does a comparison hold for things in this order?
+fn ordered(op: Written, order: std::cmp::Ordering) -> bool {
     use Written::*;
     match op {
-        Equal => a == b,
-        NotEqual => a != b,
-        Less => a < b,
-        LessEqual => a <= b,
-        Greater => a > b,
-        _ => a >= b,
+        Equal => order.is_eq(),
+        NotEqual => order.is_ne(),
+        Less => order.is_lt(),
+        LessEqual => order.is_le(),
+        Greater => order.is_gt(),
+        _ => order.is_ge(),
     }
 }
 

@@ -247,6 +247,9 @@ pub const SOFTWARE: &[(&str, &[&str])] = &[
     ("task-clock", &[]),
 ];
 
+/// Shortest period of a timer, in nanoseconds.
+const SHORTEST_PERIOD: u64 = 1000;
+
 /// Hardware events with the other names they have.
 pub const HARDWARE: &[(&str, &[&str])] = &[
     ("backend-stalls", &[]),
@@ -405,6 +408,10 @@ fn period(p: &Parts) -> Result<Period, String> {
 fn positive(p: Period) -> Result<Period, String> {
     match p.count {
         Number::Literal(0) => Err("the period must be at least 1".into()),
+        // Shorter ones would leave the processor no time for anything else.
+        Number::Literal(n) if p.unit == PeriodUnit::Nanoseconds && n < SHORTEST_PERIOD => {
+            Err(format!("the period must be at least {SHORTEST_PERIOD} ns, not {n}"))
+        }
         _ => Ok(p),
     }
 }
@@ -525,6 +532,9 @@ fn uprobe(p: &Parts, ret: bool) -> Result<AttachPoint, String> {
         return Err(format!("unknown language `{}`; `cpp` is known", p.literal(1)?));
     }
     if !demangled && let Some(address) = last.as_literal().and_then(integer) {
+        if path.has_wildcard() {
+            return Err("an address and a wildcard exclude each other".into());
+        }
         return Ok(AttachPoint::Uprobe { ret, path, at: UserLocation::Address(address) });
     }
     let (name, offset) = split_offset(last)?;

@@ -8,9 +8,11 @@ use super::{Environment, config, probes, types};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
 use crate::hir::types::Type;
+use crate::span::Span;
 use crate::syntax::ast;
+use btc_payload::event::Action;
 use btc_payload::manifest::MapKind;
-use btc_payload::probe::{AttachPoint, TextPart};
+use btc_payload::probe::{AttachPoint, Text, TextPart, UserLocation, WatchTarget};
 
 /// Rounds that only widen types after which inference gives up: no type can be
 /// widened that often. Rounds in which something gets its first type are as many
@@ -163,7 +165,7 @@ impl Checker<'_> {
         }
         self.program.probes.push(tree::Probe {
             function,
-            attach,
+            attach: attach.clone(),
             kind: provider.kind,
             written: state.written,
             label: point.label.as_ref().map(|l| l.value.clone()),
@@ -173,6 +175,62 @@ impl Checker<'_> {
             body,
             binary: state.binary,
             span: point.span,
+        });
+        self.watchpoint_setup(&attach, (block, index), point.span);
+    }
+
+    /// A watchpoint on what a function's argument points to takes a second program:
+    /// a uprobe at the function, which stops the process, unless the watchpoint is
+    /// asynchronous, and sends the address.
+    fn watchpoint_setup(&mut self, attach: &AttachPoint, (block, index): (u32, usize), span: Span) {
+        let AttachPoint::Watchpoint { at: WatchTarget::Argument { function, arg }, asynchronous, .. } = attach else {
+            return;
+        };
+        let program = self.program.probes.len() as u32 - 1;
+        let attach = AttachPoint::Uprobe {
+            ret: false,
+            path: Text(Vec::new()),
+            at: UserLocation::Symbol { name: Text::literal(function), offset: 0, demangled: false },
+        };
+        let kind = ProgramKind::Uprobe;
+        self.probe = Some(ProbeState {
+            attach: attach.clone(),
+            kind,
+            written: String::new(),
+            index,
+            locals: Vec::new(),
+            scopes: vec![Scope::default()],
+            fixed: Vec::new(),
+            loops: 0,
+            callbacks: 0,
+            binary: None,
+        });
+        let address = self.expr(&ast::Expr { kind: ast::ExprKind::Identifier(format!("arg{arg}")), span });
+        self.probe = None;
+        let Some(address) = address else { return };
+        let mut statements = Vec::new();
+        if !asynchronous {
+            // SIGSTOP of signal(7). Before the record: the answer to that is SIGCONT.
+            let number = super::checker::constant(19, Type::I64, span);
+            let kind =
+                tree::ExprKind::Intrinsic { which: tree::Intrinsic::Signal { thread: false }, args: vec![number] };
+            statements.push(tree::Expr { kind, ty: Type::Void, span });
+        }
+        let action = Action::Watch { program, stopped: !asynchronous };
+        statements.push(self.emit(action, vec![super::convert::convert(address, Type::U64)], span));
+        let body = statements.into_iter().map(|e| Stmt { span, kind: StmtKind::Expr(e) }).collect();
+        self.program.probes.push(tree::Probe {
+            function: format!("p{index}_watchpoint_setup"),
+            attach,
+            kind,
+            written: String::new(),
+            label: None,
+            block,
+            locals: Vec::new(),
+            predicate: None,
+            body: tree::Block { statements: body },
+            binary: None,
+            span,
         });
     }
 

@@ -236,11 +236,8 @@ impl Checker<'_> {
                 Some(Type::Tuple(vec![key.clone(), integer.ty]))
             }
             (Some(key), Some(value)) => Some(Type::Tuple(vec![key.clone(), value.clone()])),
-            _ => {
-                // Reported when no round learns it.
-                self.map_value(map, super::checker::unit(span), iterable.span);
-                None
-            }
+            // Reported when no round learns it.
+            _ => calls::never_assigned(self, name, iterable.span),
         };
         self.push_scope();
         let local = self.declare_local(&variable.value, entry.clone(), variable.span);
@@ -267,6 +264,14 @@ impl Checker<'_> {
             Some(t) => Some(self.type_expr(t)?),
             None => None,
         };
+        if let (Some(Type::Aggregate(_)), Some(t)) = (&fixed, ty) {
+            return self.error(
+                "E0205",
+                t.span,
+                "an aggregation cannot be the type of a variable",
+                "aggregations live in maps",
+            );
+        }
         // The value is built before the variable exists: `let $x = $x` is an error.
         let value = value.map(|v| self.value(v));
         // `string` without a size says what is held, not how much: it grows.
@@ -352,9 +357,7 @@ impl Checker<'_> {
                 let key = self.map_key(map, indices, target.span);
                 // The value is looked at even if the key is bad: both may be wrong.
                 let Some(key) = key else {
-                    if op.is_none() && calls::aggregate(self, value).is_none() {
-                        self.expr(value);
-                    }
+                    self.learn_value(map, op, value);
                     return None;
                 };
                 self.assign_map(map, key, op, value, span)
@@ -368,6 +371,43 @@ impl Checker<'_> {
                 );
                 None
             }
+        }
+    }
+
+    /// Refuses `@copy = @count`: it could mean the number as well as the aggregation.
+    fn no_aggregation(&mut self, value: &ast::Expr) -> Option<()> {
+        let name = match &value.kind {
+            ast::ExprKind::Map(name) => name,
+            ast::ExprKind::Index { base, .. } => match &base.kind {
+                ast::ExprKind::Map(name) => name,
+                _ => return Some(()),
+            },
+            _ => return Some(()),
+        };
+        let map = self.map(name, value.span);
+        let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return Some(()) };
+        self.aggregate_integer(&aggregate)?;
+        let function = types::aggregate_name(&aggregate);
+        self.report(
+            Diagnostic::error("E0226", format!("`{name}` is an aggregation and cannot be copied"))
+                .at(value.span, format!("made by `{function}()`"))
+                .help(format!("its number is `(int64){name}`; to aggregate once more, call `{function}()` here")),
+        );
+        None
+    }
+
+    /// An entry is assigned whose key is wrong, or not known yet because the map's own
+    /// type is not: the value is looked at all the same.
+    fn learn_value(&mut self, map: btc_payload::manifest::MapId, op: Option<ast::BinaryOp>, value: &ast::Expr) {
+        if op.is_some() {
+            return;
+        }
+        let found = match calls::aggregate(self, value) {
+            Some(built) => built.map(|(aggregate, _)| Type::Aggregate(aggregate)),
+            None => self.value(value).map(|v| self.storage_type(&v)),
+        };
+        if let Some(ty) = found {
+            self.widen_value(map, &ty, value.span);
         }
     }
 
@@ -419,6 +459,14 @@ impl Checker<'_> {
         value: &ast::Expr,
         span: Span,
     ) -> Option<StmtKind> {
+        if self.unevaluated > 0 {
+            return self.error(
+                "E0227",
+                span,
+                "a map is assigned in what is never evaluated",
+                "only its type is asked for",
+            );
+        }
         if op.is_none()
             && let Some(built) = calls::aggregate(self, value)
         {
@@ -429,6 +477,9 @@ impl Checker<'_> {
             return Some(StmtKind::Aggregate { map, key, aggregate, value });
         }
         self.map_info_mut(map).assigned = true;
+        if op.is_none() {
+            self.no_aggregation(value)?;
+        }
         let value = self.value(value)?;
         let Some(op) = op else {
             let ty = self.storage_type(&value);

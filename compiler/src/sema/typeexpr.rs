@@ -108,6 +108,13 @@ impl Checker<'_> {
                 if let Some(ty) = self.word_as_type(e) {
                     return Some(ty);
                 }
+                // A map with keys, named as a whole, has the type of its keys.
+                if let ast::ExprKind::Map(name) = &e.kind {
+                    let map = self.map(name, e.span);
+                    if let Some(key) = self.map_info(map).key.clone().filter(|k| *k != Type::Tuple(Vec::new())) {
+                        return Some(key);
+                    }
+                }
                 Some(self.without_effects(|c| c.raw(e))?.ty)
             }
         }
@@ -126,7 +133,9 @@ impl Checker<'_> {
     /// it would add are dropped.
     pub(super) fn without_effects<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
         let (events, slots) = (self.program.events.len(), self.program.slots.len());
+        self.unevaluated += 1;
         let out = build(self);
+        self.unevaluated -= 1;
         self.program.events.truncate(events);
         self.program.slots.truncate(slots);
         out

@@ -252,7 +252,7 @@ pub fn named(name: &str, max_strlen: u32) -> Option<Type> {
         "ksym_t" => Some(Type::KernelSymbol),
         "usym_t" => Some(Type::UserSymbol),
         "inet" => Some(Type::Inet),
-        "username" => Some(Type::Username),
+        "username" | "username_t" => Some(Type::Username),
         "mac_address" => Some(Type::Mac),
         "probe" => Some(Type::ProbeName),
         "timestamp" => Some(Type::Timestamp { format: "%H:%M:%S".into() }),

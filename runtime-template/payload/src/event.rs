@@ -74,6 +74,14 @@ pub enum Action {
     HelperError { helper: String },
     /// Removes a watchpoint. Fields: `u64` address.
     Unwatch,
+    /// Sets the watchpoint of a program to where the argument of a function points.
+    /// Fields: `u64` address.
+    Watch {
+        /// Index into the manifest's programs.
+        program: u32,
+        /// Has the process been stopped until the watchpoint is set?
+        stopped: bool,
+    },
     /// Adds a packet to a capture file. Fields: `u64` nanoseconds, `u32` length, then the bytes.
     SkbOutput { path: String },
     /// An assertion failed: message, location, exit status 1. Fields: none.

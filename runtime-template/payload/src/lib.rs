@@ -6,6 +6,7 @@
 //! Does no I/O and depends on nothing of this project.
 
 pub mod binary;
+pub mod demangle;
 pub mod event;
 pub mod format;
 pub mod header;

@@ -118,6 +118,35 @@ pub enum Operand {
     ReturnValue,
     /// Offset in `struct pt_regs` of a register: not looked up, stated for `inspect`.
     Register { name: String },
+    /// Of where an argument of a static user probe lies, as the binary's notes say.
+    UsdtArgument { argument: u8, part: UsdtPart },
+}
+
+/// What tells where an argument of a static user probe lies: `base * has_base +
+/// index * scale + constant` is the argument, or where it lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum UsdtPart {
+    /// Offset in `struct pt_regs` of a register.
+    Base,
+    /// 1, or 0 where there is none.
+    HasBase,
+    /// Offset in `struct pt_regs` of a second register.
+    Index,
+    /// What that is multiplied by; 0 where there is none.
+    Scale,
+    /// A number to add, to be extended from 32 bits.
+    Constant,
+    /// Bytes to read from there; 0: the sum itself is the argument.
+    Size,
+    /// Bits to shift left and back, so that as many remain as the argument has.
+    Shift,
+    /// 1: its highest bit is a sign.
+    Signed,
+}
+
+impl UsdtPart {
+    /// How many there are.
+    pub const COUNT: usize = UsdtPart::Signed as usize + 1;
 }
 
 /// Kind of a BPF map.

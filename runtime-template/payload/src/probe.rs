@@ -197,7 +197,7 @@ pub enum AttachPoint {
     KprobeAddress { address: u64 },
     /// Kernel function through a BPF trampoline.
     Fentry { ret: bool, module: Option<Text>, function: Text },
-    /// Function or place in a binary.
+    /// Function or place in a binary; without a path, in the program of the traced process.
     Uprobe { ret: bool, path: Text, at: UserLocation },
     /// Static user probe.
     Usdt { path: Text, provider: Option<Text>, name: Text },
@@ -212,7 +212,8 @@ pub enum AttachPoint {
 pub enum WatchTarget {
     /// A fixed address.
     Address(Number),
-    /// What the N-th argument of a function points to.
+    /// What the N-th argument of a function of the traced program points to. A
+    /// program of its own, a uprobe without a path, sends the address.
     Argument { function: String, arg: u32 },
 }
 

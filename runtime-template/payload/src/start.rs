@@ -53,7 +53,8 @@ pub enum StartValue {
     TaiOffset,
     /// Number of possible CPUs.
     Cpus,
-    /// Address of a kernel symbol; an unknown one is a start-up error.
+    /// Address of a kernel symbol; an unknown one is a start-up error. `$N` is what
+    /// parameter N names, here and in the two that follow.
     KernelAddress(String),
     /// Address of a per-CPU kernel symbol, relative to the per-CPU base.
     PerCpuAddress(String),

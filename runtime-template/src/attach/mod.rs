@@ -14,6 +14,7 @@ pub mod timer;
 pub mod tracepoint;
 pub mod uprobe;
 pub mod usdt;
+pub mod usdt_args;
 pub mod watchpoint;
 
 use crate::context::Context;
@@ -66,6 +67,8 @@ pub enum How {
         offset: u64,
         /// Offset in the file of the counter that switches a static probe on; 0: none.
         semaphore: u64,
+        /// Of a static probe: where its arguments lie, or the text that does not tell.
+        arguments: Vec<Result<usdt_args::Numbers, String>>,
     },
     /// Iterator.
     Iter {
@@ -153,9 +156,12 @@ impl Plan {
         let (mut missing, mut matched) = (Vec::new(), std::collections::BTreeSet::new());
         for (index, program) in context.manifest.programs.iter().enumerate() {
             let place = context.place(program.location);
-            let found = expand(context, program).with_context(|| format!("{place}: {}", program.written))?;
+            // A program of the compiler's own stands behind the one it is part of.
+            let named = if program.written.is_empty() { index.saturating_sub(1) } else { index };
+            let written = &context.manifest.programs[named].written;
+            let found = expand(context, program).with_context(|| format!("{place}: {written}"))?;
             if found.is_empty() {
-                missing.push((program, format!("{place}: No matches for {}", program.written)));
+                missing.push((program, format!("{place}: No matches for {written}")));
             } else {
                 matched.insert(program.block);
             }
@@ -343,6 +349,13 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
             (Operand::ReturnValue, How::Fentry { function }) => {
                 (fentry::with_btf(context, function, |btf, f| btf.arguments(f))? * 8, None)
             }
+            (Operand::UsdtArgument { argument, part }, How::Uprobe { arguments, .. }) => {
+                match arguments.get(usize::from(*argument)) {
+                    Some(Ok(numbers)) => (numbers[*part as usize], None),
+                    Some(Err(text)) => bail!("arg{argument} lies where it cannot be read: {text}"),
+                    None => bail!("there is no arg{argument}: the probe has {} arguments", arguments.len()),
+                }
+            }
             _ => bail!("the payload is inconsistent: an operand does not fit probe {}", program.written),
         };
         out.push(Change { patch, value, width });
@@ -387,8 +400,12 @@ pub fn attach(
         let mut failed = Vec::new();
         attach_most(&unit.places, &one_link, open, &mut failed);
         let describe = |(places, e): (&[Place], anyhow::Error)| match places {
-            [one] => e.context(format!("cannot attach {}", name(one.id))),
-            _ => e.context(format!("cannot attach {} and {} more", name(places[0].id), places.len() - 1)),
+            [one] => explain(&one.how, e).context(format!("cannot attach {}", name(one.id))),
+            _ => explain(&places[0].how, e).context(format!(
+                "cannot attach {} and {} more",
+                name(places[0].id),
+                places.len() - 1
+            )),
         };
         return failed.into_iter().map(describe).collect();
     }
@@ -397,10 +414,44 @@ pub fn attach(
         let cookie = if cookies { place.id } else { 0 };
         match attach_one(context, &place.how, program, cookie, context.manifest.programs[unit.program].filters_pid) {
             Ok(links) => open.extend(links),
-            Err(e) => failed.push(e.context(format!("cannot attach {}", name(place.id)))),
+            Err(e) => failed.push(explain(&place.how, e).context(format!("cannot attach {}", name(place.id)))),
         }
     }
     failed
+}
+
+/// `ENOTSUPP` of include/linux/errno.h, which is no error of user space.
+const ENOTSUPP: i32 = 524;
+
+/// What errors mean, by the letter of what is attached (`*`: anything).
+const REASONS: &[(char, i32, &str)] = &[
+    ('*', libc::EPERM, "no privileges; run as root, or with CAP_BPF and CAP_PERFMON"),
+    ('*', libc::EACCES, "no privileges; run as root, or with CAP_BPF and CAP_PERFMON"),
+    ('*', libc::EMFILE, "too many open files; raise the limit (ulimit -n)"),
+    ('f', ENOTSUPP, "the kernel has no trampolines for this function; use a kprobe"),
+    ('f', libc::EBUSY, "the function is patched by something else, such as a live patch; use a kprobe"),
+    ('f', libc::E2BIG, "too many programs are attached to this function"),
+    ('u', ENOTSUPP, "the instruction there cannot be probed; give another offset"),
+    ('u', libc::ENOEXEC, "no instruction begins there; give another offset"),
+    ('u', libc::EINVAL, "the kernel can probe code in files of ordinary file systems only"),
+    ('u', libc::EIO, "the kernel can probe code in files of ordinary file systems only"),
+    ('*', ENOTSUPP, "the kernel does not support it"),
+];
+
+/// Says why, and what can be done, where the error's number tells.
+fn explain(how: &How, error: anyhow::Error) -> anyhow::Error {
+    let letter = match how {
+        How::Fentry { .. } => 'f',
+        How::Uprobe { .. } => 'u',
+        _ => ' ',
+    };
+    let number = error.chain().find_map(|e| e.downcast_ref::<std::io::Error>()?.raw_os_error());
+    let reason = REASONS.iter().find(|r| (r.0 == '*' || r.0 == letter) && Some(r.1) == number);
+    match reason {
+        Some((_, ENOTSUPP, why)) => anyhow!("{why} (ENOTSUPP)"),
+        Some((_, _, why)) => error.context(*why),
+        None => error,
+    }
 }
 
 /// Attaches all places that can be. The kernel refuses a link as a whole for one
@@ -442,6 +493,7 @@ fn attach_one(
 ) -> Result<Vec<OwnedFd>> {
     match how {
         How::Once => Ok(Vec::new()),
+        How::Perf(perf::Event { breakpoint: Some((_, watchpoint::LATER, _)), .. }) => Ok(Vec::new()),
         How::Perf(event) => {
             let pid =
                 if event.always_pid { context.traced_pid() } else { context.options.pid.filter(|_| !filters_pid) };
@@ -451,7 +503,7 @@ fn attach_one(
         How::RawTracepoint { event } => raw_tracepoint::attach(event, program),
         How::Kprobe { ret, symbol, offset } => kprobe::attach(*ret, symbol, *offset, program, cookie),
         How::Fentry { .. } => fentry::attach(program),
-        How::Uprobe { ret, path, offset, semaphore } => {
+        How::Uprobe { ret, path, offset, semaphore, .. } => {
             uprobe::attach(*ret, path, (*offset, *semaphore), context.traced_pid(), program, cookie)
         }
         How::Iter { pin, .. } => iter::attach(program, pin.as_deref()),

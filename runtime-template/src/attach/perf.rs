@@ -106,12 +106,16 @@ pub fn attach(event: &Event, pid: Option<u32>, program: BorrowedFd<'_>, cookie: 
         (attr.breakpoint, attr.config1, attr.config2) = (kind, address, length);
     }
     let pid = pid.filter(|_| !event.never_pid);
-    if let Some(pid) = pid {
-        attr.flags |= PERF_INHERIT;
-        let fd = sys::perf_event_open(attr, pid as i32, -1).with_context(|| hint(event))?;
-        return Ok(sys::attach_perf(program, fd, cookie)?);
-    }
     let mut open = Vec::new();
+    if let Some(pid) = pid {
+        // An event is about one thread; those that it starts later inherit it.
+        attr.flags |= PERF_INHERIT;
+        for thread in threads(pid) {
+            let fd = sys::perf_event_open(attr, thread as i32, -1).with_context(|| hint(event))?;
+            open.extend(sys::attach_perf(program, fd, cookie)?);
+        }
+        return Ok(open);
+    }
     let mut cpus = sys::online_cpus();
     if event.one_cpu {
         cpus.truncate(1);
@@ -121,6 +125,13 @@ pub fn attach(event: &Event, pid: Option<u32>, program: BorrowedFd<'_>, cookie: 
         open.extend(sys::attach_perf(program, fd, cookie)?);
     }
     Ok(open)
+}
+
+/// Threads of a process; itself where they cannot be listed.
+fn threads(pid: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ids: Vec<u32> = entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    if ids.is_empty() { vec![pid] } else { ids }
 }
 
 /// What to do when an event cannot be opened.

@@ -31,6 +31,7 @@ pub fn expand(context: &Context<'_>, module: Option<&Text>, event: &Text) -> Res
 /// Attaches.
 pub fn attach(event: &str, program: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
     let name = CString::new(event).context("the name holds a NUL")?;
-    let fd = sys::raw_tracepoint_open(program, Some(&name)).context("this kernel has no such raw tracepoint")?;
+    let fd = sys::raw_tracepoint_open(program, Some(&name))
+        .context("this kernel has no such raw tracepoint; its module may not be loaded")?;
     Ok(vec![fd])
 }

@@ -50,7 +50,7 @@ pub fn expand(
     let kind = if ret { "uretprobe" } else { "uprobe" };
     let written = context.text(path)?;
     let mut found = Vec::new();
-    for path in files::binaries(&written, context.traced_pid())? {
+    for path in context.binaries(&written)? {
         let file = files::Mapped::open(&path)?;
         let elf = Elf::parse(&file);
         if let (Some(build), Ok(elf)) = (build, &elf) {
@@ -60,7 +60,7 @@ pub fn expand(
             found.push(Found {
                 probe: format!("{kind}:{}:{what}", files::shown(&path)),
                 function: if function.is_empty() { what } else { function.into() },
-                how: How::Uprobe { ret, path: path.clone(), offset, semaphore: 0 },
+                how: How::Uprobe { ret, path: path.clone(), offset, semaphore: 0, arguments: Vec::new() },
             });
         };
         match at {
@@ -73,7 +73,13 @@ pub fn expand(
                 let language = if *demangled { "cpp:" } else { "" };
                 let elf = elf.with_context(|| format!("{path} is no ELF file"))?;
                 let name = context.text(name)?;
-                for s in matching(&elf, &name, *demangled) {
+                let mut symbols = BTreeMap::new();
+                matching(&elf, &name, *demangled, &mut symbols);
+                let debug = debug_file(&path, &file, &elf);
+                if let Some(Ok(debug)) = debug.as_ref().map(|file| Elf::parse(file)) {
+                    matching(&debug, &name, *demangled, &mut symbols);
+                }
+                for s in symbols.into_values() {
                     if s.size > 0 && *offset >= s.size {
                         bail!("{name}+{offset} lies outside of the function, which has {} bytes", s.size);
                     }
@@ -98,15 +104,7 @@ pub fn expand(
 
 /// Refuses another build than the one whose debug information was compiled in.
 fn check_build(path: &str, file: &[u8], elf: &Elf<'_>, build: &BinaryId) -> Result<()> {
-    let content = |kind, flags| {
-        let hit = move |p: &&ProgramHeader| p.p_type == kind && p.p_flags & flags == flags;
-        let bytes = |p: &ProgramHeader| {
-            let start = p.p_offset as usize;
-            file.get(start..start.saturating_add(p.p_filesz as usize))
-        };
-        elf.program_headers.iter().filter(hit).filter_map(bytes)
-    };
-    let found = BinaryId::of(content(PT_NOTE, 0), content(PT_LOAD, PF_X));
+    let found = identity(file, elf);
     if found != *build {
         bail!(
             "{path} is another build than the one this was compiled for ({found}, not {build}): \
@@ -116,11 +114,33 @@ fn check_build(path: &str, file: &[u8], elf: &Elf<'_>, build: &BinaryId) -> Resu
     Ok(())
 }
 
-/// Functions of a binary that match, one per address, in order of address.
-fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool) -> Vec<Symbol> {
+fn identity(file: &[u8], elf: &Elf<'_>) -> BinaryId {
+    let content = |kind, flags| {
+        let hit = move |p: &&ProgramHeader| p.p_type == kind && p.p_flags & flags == flags;
+        let bytes = |p: &ProgramHeader| {
+            let start = p.p_offset as usize;
+            file.get(start..start.saturating_add(p.p_filesz as usize))
+        };
+        elf.program_headers.iter().filter(hit).filter_map(bytes)
+    };
+    BinaryId::of(content(PT_NOTE, 0), content(PT_LOAD, PF_X))
+}
+
+/// The debug file of a stripped binary, where distributions install it: its symbol
+/// table has what the binary's own lacks.
+fn debug_file(path: &str, file: &[u8], elf: &Elf<'_>) -> Option<files::Mapped> {
+    let BinaryId::BuildId(id) = identity(file, elf) else { return None };
+    if !elf.syms.is_empty() || id.is_empty() {
+        return None;
+    }
+    let (root, name) = (&path[..path.len() - files::shown(path).len()], BinaryId::BuildId(id).to_string());
+    files::Mapped::open(&format!("{root}/usr/lib/debug/.build-id/{}/{}.debug", &name[..2], &name[2..])).ok()
+}
+
+/// Functions of a binary that match, one per address.
+fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool, found: &mut BTreeMap<u64, Symbol>) {
     let pattern = is_pattern(wanted);
     let tables = [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)];
-    let mut found = BTreeMap::new();
     for (symbols, names) in tables {
         for s in symbols.iter() {
             let function = matches!(s.st_type(), STT_FUNC | STT_GNU_IFUNC);
@@ -129,7 +149,7 @@ fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool) -> Vec<Symbol> {
             }
             let Some(name) = names.get_at(s.st_name) else { continue };
             let hit = match (demangled, pattern) {
-                (true, _) => crate::symbols::demangle::matches(name, wanted),
+                (true, _) => btc_payload::demangle::matches(name, wanted),
                 (false, true) => pattern_matches(wanted, name),
                 (false, false) => name == wanted,
             };
@@ -139,7 +159,6 @@ fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool) -> Vec<Symbol> {
             }
         }
     }
-    found.into_values().collect()
 }
 
 /// Offset in the file of a link-time address; only code counts.
@@ -179,8 +198,9 @@ pub fn base(context: &Context<'_>, path: &str, at: Option<&UserLocation>) -> Res
         Some(UserLocation::Address(address)) => *address,
         Some(UserLocation::Symbol { name, offset, demangled }) => {
             let name = context.text(name)?;
-            let found = matching(&elf, &name, *demangled);
-            found.first().with_context(|| format!("{path} has no function {name}"))?.address + offset
+            let mut found = BTreeMap::new();
+            matching(&elf, &name, *demangled, &mut found);
+            found.first_key_value().with_context(|| format!("{path} has no function {name}"))?.0 + offset
         }
         _ => bail!("uaddr() in the library {path} needs a uprobe of one function: it tells where the library lies"),
     };
@@ -192,13 +212,19 @@ pub fn symbol_address(path: &str, symbol: &str, pid: Option<u32>) -> Result<(u64
     for path in files::binaries(path, pid)? {
         let file = files::Mapped::open(&path)?;
         let elf = Elf::parse(&file).with_context(|| format!("{path} is no ELF file"))?;
-        for (symbols, names) in [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)] {
-            if let Some(s) = symbols.iter().find(|s| s.st_shndx != 0 && names.get_at(s.st_name) == Some(symbol)) {
-                return Ok((s.st_value, s.st_size));
-            }
+        if let Some(found) = address_in(&elf, symbol) {
+            return Ok(found);
         }
     }
     bail!("{path} has no symbol {symbol}")
+}
+
+/// Link-time address and size of a symbol that a binary defines.
+pub fn address_in(elf: &Elf<'_>, symbol: &str) -> Option<(u64, u64)> {
+    [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)].into_iter().find_map(|(symbols, names)| {
+        let s = symbols.iter().find(|s| s.st_shndx != 0 && names.get_at(s.st_name) == Some(symbol))?;
+        Some((s.st_value, s.st_size))
+    })
 }
 
 /// Attaches to one place.
@@ -236,7 +262,7 @@ pub fn attach_multi(
     let mut files: BTreeMap<&str, Offsets> = BTreeMap::new();
     let mut at_return = false;
     for place in all {
-        let How::Uprobe { ret, path, offset, semaphore } = &place.how else { bail!("not a place in a binary") };
+        let How::Uprobe { ret, path, offset, semaphore, .. } = &place.how else { bail!("not a place in a binary") };
         at_return = *ret;
         let places = files.entry(path).or_default();
         places.offsets.push(*offset);

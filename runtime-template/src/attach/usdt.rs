@@ -4,7 +4,8 @@
 //! semaphores that switch the probes on; the kernel counts those itself, in
 //! every process that maps the file. A probe may have several places.
 
-use super::uprobe::{code_offset, data_offset};
+use super::uprobe::{address_in, code_offset, data_offset};
+use super::usdt_args::parse as parse_argument;
 use super::{Found, How};
 use crate::context::Context;
 use crate::target::files;
@@ -25,6 +26,8 @@ struct Place {
     semaphore: u64,
     provider: String,
     name: String,
+    /// Where they lie, separated by blanks.
+    arguments: String,
 }
 
 /// Resolves paths, providers and names.
@@ -33,7 +36,7 @@ pub fn expand(context: &Context<'_>, path: &Text, provider: Option<&Text>, name:
     let provider = provider.map(|p| context.text(p)).transpose()?;
     let name = context.text(name)?;
     let mut found = Vec::new();
-    for path in files::binaries(&written, context.traced_pid())? {
+    for path in context.binaries(&written)? {
         let file = files::Mapped::open(&path)?;
         let elf = Elf::parse(&file).with_context(|| format!("{path} is no ELF file"))?;
         let matching = places(&elf, &file).into_iter().filter(|p| {
@@ -43,11 +46,14 @@ pub fn expand(context: &Context<'_>, path: &Text, provider: Option<&Text>, name:
         for p in matching {
             let what = format!("{}:{}", p.provider, p.name);
             let Some(offset) = code_offset(&elf, p.address) else { continue };
+            let symbol = |name: &str| address_in(&elf, name).map(|s| s.0);
+            let argument = |text: &str| parse_argument(text, symbol, p.address).ok_or_else(|| text.to_string());
+            let arguments = p.arguments.split_ascii_whitespace().map(argument).collect();
             let semaphore = if p.semaphore == 0 { 0 } else { data_offset(&elf, p.semaphore).unwrap_or(0) };
             found.push(Found {
                 probe: format!("usdt:{}:{what}", files::shown(&path)),
                 function: p.name,
-                how: How::Uprobe { ret: false, path: path.clone(), offset, semaphore },
+                how: How::Uprobe { ret: false, path: path.clone(), offset, semaphore, arguments },
             });
         }
     }
@@ -88,6 +94,7 @@ fn place(content: &[u8]) -> Option<Place> {
         semaphore: crate::maps::word(content, 16),
         provider: texts.next()?,
         name: texts.next()?,
+        arguments: texts.next().unwrap_or_default(),
     })
 }
 
@@ -111,6 +118,7 @@ mod tests {
         let found = parse(&section);
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].provider.as_str(), found[0].name.as_str()), ("fix", "tick"));
+        assert_eq!(found[0].arguments, "-4@%eax");
         assert_eq!((found[0].address, found[0].semaphore), (0x1000, 0x3000));
         for cut in 0..section.len() {
             parse(&section[..cut]);

@@ -1,21 +1,58 @@
-//! Watchpoints: hardware breakpoints on an address. None of them stops the
-//! process, so those called asynchronous are the same.
+//! Watchpoints: hardware breakpoints on an address.
+//!
+//! In: an address, or a function whose argument is one. Out: an event to open,
+//! at once or when the address is known: another program, at the function's
+//! entry, sends it (`Action::Watch`) and stops the process until the breakpoint
+//! is set, except for asynchronous ones.
 
-use super::perf::{Event, TYPE_BREAKPOINT};
+use super::perf::{self, Event, TYPE_BREAKPOINT};
 use super::{Found, How};
 use crate::context::Context;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use btc_payload::probe::WatchTarget;
+use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
 
 /// First address of the kernel's half of the address space.
 const KERNEL: u64 = 1 << 63;
 
+/// In place of an address that a program will send.
+pub const LATER: u64 = 0;
+
+/// A watchpoint that waits for its address.
+pub struct Waiting<'a> {
+    /// Index into the manifest's programs.
+    pub program: usize,
+    /// The loaded program.
+    pub loaded: BorrowedFd<'a>,
+    /// What to open.
+    pub event: Event,
+    /// Attach cookie.
+    pub cookie: u64,
+}
+
+impl Waiting<'_> {
+    /// Sets the breakpoint in all threads of a process. The descriptors stay open
+    /// as long as the tracer runs: what they hold can be switched off.
+    pub fn set(&self, address: u64, pid: u32) -> Result<Vec<RawFd>> {
+        let mut event = self.event.clone();
+        if let Some((_, at, _)) = &mut event.breakpoint {
+            *at = address;
+        }
+        let open = perf::attach(&event, Some(pid), self.loaded, self.cookie)
+            .with_context(|| format!("cannot watch 0x{address:x}"))?;
+        Ok(open.into_iter().map(IntoRawFd::into_raw_fd).collect())
+    }
+}
+
 /// Resolves address, length and mode.
 pub fn expand(context: &Context<'_>, written: &str, at: &WatchTarget, length: u32, mode: &str) -> Result<Vec<Found>> {
-    let WatchTarget::Address(address) = at else {
-        bail!("watchpoints on function arguments are not supported by this version; give an address")
+    let address = match at {
+        WatchTarget::Argument { .. } => LATER,
+        WatchTarget::Address(address) => match context.number(*address)? {
+            LATER => bail!("address 0 cannot be watched"),
+            address => address,
+        },
     };
-    let address = context.number(*address)?;
     if address < KERNEL && context.traced_pid().is_none() {
         bail!("a watchpoint on a user address needs a process: give -p PID or -c CMD");
     }

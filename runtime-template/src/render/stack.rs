@@ -1,4 +1,4 @@
-//! Stacks: addresses to frames, one a line.
+//! Stacks: addresses to frames, a line each, inlined functions above the one they are in.
 
 use super::Renderer;
 use super::number::{push_hex, push_u64};
@@ -37,45 +37,61 @@ impl Renderer<'_> {
     pub fn stack(&mut self, out: &mut Vec<u8>, frames: &Frames, indent: &[u8]) {
         out.push(b'\n');
         self.kernel.prepare(frames.kernel_addresses());
-        for &address in &frames.addresses {
+        for (depth, &address) in frames.addresses.iter().enumerate() {
             match frames.mode {
-                StackMode::Raw => push_hex(out, address),
-                StackMode::Bpftrace => {
-                    out.extend_from_slice(indent);
-                    self.frame(out, frames, address);
-                }
-                StackMode::Perf => {
-                    out.push(b'\t');
+                StackMode::Raw => {
                     push_hex(out, address);
-                    out.push(b' ');
-                    let module = self.frame(out, frames, address);
-                    if frames.user {
-                        out.extend_from_slice(b" (");
-                        out.extend_from_slice(module.as_deref().unwrap_or("[unknown]").as_bytes());
-                        out.push(b')');
-                    }
+                    out.push(b'\n');
                 }
                 StackMode::BuildId => self.build_id_frame(out, frames, address),
+                StackMode::Bpftrace | StackMode::Perf if frames.user => {
+                    self.user_frame(out, frames, depth, address, indent);
+                }
+                StackMode::Bpftrace | StackMode::Perf => self.kernel_frame(out, frames.mode, address, indent),
             }
-            out.push(b'\n');
         }
     }
 
-    /// Appends `symbol+offset`; returns the module where it is known.
-    fn frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64) -> Option<Box<str>> {
-        if frames.user {
-            let found = self.user.resolve(frames.pid, address);
-            match &found.name {
-                Some(name) => push_symbol(out, name, found.offset),
-                None => push_pointer(out, address),
-            }
-            return found.module;
-        }
+    fn kernel_frame(&mut self, out: &mut Vec<u8>, mode: StackMode, address: u64, indent: &[u8]) {
+        push_start(out, mode, address, indent);
         match self.kernel.name(address) {
             Some((name, offset)) => push_symbol(out, &name, offset),
             None => push_pointer(out, address),
         }
-        None
+        out.push(b'\n');
+    }
+
+    /// A line for the function, above it one for each that was inlined into it.
+    fn user_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, depth: usize, address: u64, indent: &[u8]) {
+        // Where a call returns to may be another line, or another function if the call
+        // does not return: callers are looked up by the call's last byte.
+        let back = (depth > 0 && address > 0) as u64;
+        let found = self.user.resolve(frames.pid, address - back);
+        let perf = frames.mode == StackMode::Perf;
+        for (name, place) in found.inlined.iter().rev() {
+            push_start(out, frames.mode, address, indent);
+            out.extend_from_slice(if perf { b"" } else { b"[inlined] " });
+            out.extend_from_slice(name.as_bytes());
+            match perf {
+                true => out.extend_from_slice(b" (inlined)"),
+                false => push_place(out, place.as_deref()),
+            }
+            out.push(b'\n');
+        }
+        push_start(out, frames.mode, address, indent);
+        match &found.name {
+            Some(name) => push_symbol(out, name, found.offset + back),
+            None => push_pointer(out, address),
+        }
+        match perf {
+            true => {
+                out.extend_from_slice(b" (");
+                out.extend_from_slice(found.module.as_deref().unwrap_or("[unknown]").as_bytes());
+                out.push(b')');
+            }
+            false => push_place(out, found.place.as_deref()),
+        }
+        out.push(b'\n');
     }
 
     fn build_id_frame(&mut self, out: &mut Vec<u8>, frames: &Frames, address: u64) {
@@ -89,6 +105,24 @@ impl Renderer<'_> {
             }
             None => push_pointer(out, address),
         }
+        out.push(b'\n');
+    }
+}
+
+/// What a line begins with: perf shows the address in front.
+fn push_start(out: &mut Vec<u8>, mode: StackMode, address: u64, indent: &[u8]) {
+    if mode != StackMode::Perf {
+        return out.extend_from_slice(indent);
+    }
+    out.push(b'\t');
+    push_hex(out, address);
+    out.push(b' ');
+}
+
+fn push_place(out: &mut Vec<u8>, place: Option<&str>) {
+    if let Some(place) = place {
+        out.push(b'@');
+        out.extend_from_slice(place.as_bytes());
     }
 }
 

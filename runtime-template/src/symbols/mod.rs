@@ -1,5 +1,4 @@
 //! Addresses to names: kernel and user.
 
-pub mod demangle;
 pub mod kernel;
 pub mod user;

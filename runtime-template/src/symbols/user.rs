@@ -1,13 +1,14 @@
 //! User addresses to names, by blazesym.
 //!
-//! In: process id and address. Out: symbol, offset, module. The symbolizer is
+//! In: process id and address. Out: symbol, offset, module, and what debug information
+//! tells, of the file itself or of the one in /usr/lib/debug. The symbolizer is
 //! made when the first address comes. What a process maps is remembered when it
 //! is first seen, and so are answers: what ran while the tracer did still has
 //! names when it is gone.
 
 use crate::target::files;
 use blazesym::symbolize::source::{Elf, Process, Source};
-use blazesym::symbolize::{Input, Sym, Symbolized, Symbolizer};
+use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use std::collections::HashMap;
 
 /// A resolved user address.
@@ -19,6 +20,11 @@ pub struct UserSymbol {
     pub offset: u64,
     /// File that is mapped there.
     pub module: Option<Box<str>>,
+    /// Where in the source, as `FILE:LINE`.
+    pub place: Option<Box<str>>,
+    /// Functions that were inlined there, outermost first: name, and where in the
+    /// source they were called.
+    pub inlined: Vec<(Box<str>, Option<Box<str>>)>,
 }
 
 /// A part of a file that a process maps for execution.
@@ -34,6 +40,8 @@ struct Mapping {
 #[derive(Default)]
 pub struct UserSymbols {
     symbolizer: Option<Symbolizer>,
+    /// The same with debug information.
+    detailed: Option<Symbolizer>,
     answers: HashMap<(u32, u64), UserSymbol>,
     processes: HashMap<u32, Vec<Mapping>>,
     /// Where the probed programs lie that are linked to fixed addresses: of processes
@@ -41,14 +49,16 @@ pub struct UserSymbols {
     fixed: Vec<Mapping>,
     /// Show C++ and Rust names as written in the source?
     demangle: bool,
+    /// Read debug information: source lines and inlined functions?
+    debug_info: bool,
     /// Resolve at all?
     enabled: bool,
 }
 
 impl UserSymbols {
     /// Nothing resolved yet.
-    pub fn new(enabled: bool, demangle: bool) -> UserSymbols {
-        UserSymbols { enabled, demangle, ..UserSymbols::default() }
+    pub fn new(enabled: bool, demangle: bool, debug_info: bool) -> UserSymbols {
+        UserSymbols { enabled, demangle, debug_info, ..UserSymbols::default() }
     }
 
     /// Symbol of an address of a process.
@@ -109,28 +119,63 @@ impl UserSymbols {
 
     fn look_up(&mut self, pid: u32, address: u64) -> UserSymbol {
         let mapping = self.mapping(pid, address);
-        let symbolizer = self.symbolizer.get_or_insert_with(|| Symbolizer::builder().enable_code_info(false).build());
-        let mut found = UserSymbol::default();
-        let mut take = |sym: &Sym<'_>, demangle: bool| {
-            found.name = Some(if demangle { super::demangle::demangle(&sym.name).into() } else { (*sym.name).into() });
-            found.offset = sym.offset as u64;
-        };
-        if let Some(m) = &mapping {
-            let source = Source::Elf(Elf::new(&*m.path));
-            let offset = address - m.start + m.offset;
-            if let Ok(Symbolized::Sym(sym)) = symbolizer.symbolize_single(&source, Input::FileOffset(offset)) {
-                take(&sym, self.demangle);
-            }
-        } else {
-            // No file: code made at run time, which only the process knows.
-            let source = Source::Process(Process::new(pid.into()));
-            if let Ok(Symbolized::Sym(sym)) = symbolizer.symbolize_single(&source, Input::AbsAddr(address)) {
-                take(&sym, self.demangle);
-            }
+        let mut found = ask(&mut self.symbolizer, mapping.as_ref(), pid, address, false)
+            .map_or_else(UserSymbol::default, |sym| describe(&sym, self.demangle));
+        if self.debug_info {
+            let detailed = ask(&mut self.detailed, mapping.as_ref(), pid, address, true);
+            let detailed = detailed.map_or_else(UserSymbol::default, |sym| describe(&sym, self.demangle));
+            // The file's own name wins: of several for one place, debug files have
+            // those first that only the compiler used.
+            found = match found.name {
+                Some(_) => UserSymbol { place: detailed.place, inlined: detailed.inlined, ..found },
+                None => detailed,
+            };
         }
         found.module = mapping.map(|m| files::shown(&m.path).into());
         found
     }
+}
+
+/// What blazesym says of an address, with or without debug information. Each has a
+/// symbolizer of its own, since that remembers files as they were first opened.
+fn ask<'a>(
+    symbolizer: &'a mut Option<Symbolizer>,
+    mapping: Option<&Mapping>,
+    pid: u32,
+    address: u64,
+    debug_info: bool,
+) -> Option<Sym<'a>> {
+    let symbolizer = symbolizer.get_or_insert_with(|| {
+        Symbolizer::builder().enable_code_info(debug_info).enable_inlined_fns(debug_info).build()
+    });
+    let (source, input) = match mapping {
+        Some(m) => {
+            let mut file = Elf::new(&*m.path);
+            file.debug_syms = debug_info;
+            (Source::Elf(file), Input::FileOffset(address - m.start + m.offset))
+        }
+        // No file: code made at run time, which only the process knows.
+        None => (Source::Process(Process::new(pid.into())), Input::AbsAddr(address)),
+    };
+    match symbolizer.symbolize_single(&source, input) {
+        Ok(Symbolized::Sym(sym)) => Some(sym),
+        _ => None,
+    }
+}
+
+fn describe(sym: &Sym<'_>, demangle: bool) -> UserSymbol {
+    let name = |name: &str| if demangle { btc_payload::demangle::demangle(name).into() } else { Box::from(name) };
+    UserSymbol {
+        name: Some(name(&sym.name)),
+        offset: sym.offset as u64,
+        module: None,
+        place: sym.code_info.as_deref().map(place),
+        inlined: sym.inlined.iter().map(|f| (name(&f.name), f.code_info.as_ref().map(place))).collect(),
+    }
+}
+
+fn place(code: &CodeInfo<'_>) -> Box<str> {
+    format!("{}:{}", code.to_path().display(), code.line.unwrap_or(0)).into()
 }
 
 /// Executable mappings of files; empty when the process is gone.
@@ -188,10 +233,10 @@ mod tests {
 
     #[test]
     fn own_functions_have_names() {
-        let mut symbols = UserSymbols::new(true, true);
+        let mut symbols = UserSymbols::new(true, true, true);
         let found = symbols.resolve(std::process::id(), some_function());
         assert!(found.name.is_some_and(|n| n.contains("some_function")), "own symbols are there");
         assert_eq!(found.offset, 0);
-        assert!(UserSymbols::new(false, true).resolve(1, 2).name.is_none());
+        assert!(UserSymbols::new(false, true, true).resolve(1, 2).name.is_none());
     }
 }

@@ -90,14 +90,14 @@ pub fn shown(path: &str) -> &str {
     }
 }
 
-/// Is this directory another root than ours?
+/// Does a process (`/proc/PID/root`) see other files than ours under the same
+/// paths: another root, or another mount namespace with the same one?
 pub fn other_root(root: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |p: &str| std::fs::metadata(p).map(|m| (m.dev(), m.ino())).ok();
-    // The same directory can have other file systems mounted below it.
-    let namespace = format!("{}/ns/mnt", root.trim_end_matches("/root"));
-    let differs = |theirs: &str, ours: &str| id(theirs).is_some_and(|theirs| Some(theirs) != id(ours));
-    differs(&format!("{root}/"), "/") || differs(&namespace, "/proc/self/ns/mnt")
+    let differ = |theirs: String, ours| id(&theirs).is_some_and(|theirs| Some(theirs) != id(ours));
+    let process = root.trim_end_matches("/root");
+    differ(format!("{root}/"), "/") || differ(format!("{process}/ns/mnt"), "/proc/self/ns/mnt")
 }
 
 fn is_elf(path: &str) -> bool {

@@ -1,1 +1,1 @@
-(?s)\s*leaf\+0\s*\n(\s*mid\+\d+\s*\n)?\s*top\+\d+\s*(\n.*)?
+(?s)\s*leaf\+0(@\S+)?\s*\n(\s*mid\+\d+(@\S+)?\s*\n)?\s*top\+\d+(@\S+)?\s*(\n.*)?

@@ -1,13 +1,13 @@
 //! Random programs against the compiler, the kernel and an interpreter.
 //!
 //! `fuzz [--seed N] [--count N] [--parts N] [--statements N] [--jobs N] [--load]
-//! [--common] [--oracle COMMAND] [--emit DIR] [--print]`: see docs/testing.md.
+//! [--common] [--old] [--oracle COMMAND] [--emit DIR] [--compare DIR] [--print]`: see docs/testing.md.
 #![allow(clippy::unwrap_used)] // test code
 
-use btc_tests::fuzz::check::{Checker, Failure};
-use btc_tests::fuzz::{Dialect, Script, generate, shrink};
+use btc_tests::fuzz::check::{self, Checker, Failure};
+use btc_tests::fuzz::{Dialect, Part, Script, generate, shrink};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +23,10 @@ struct Options {
     jobs: u64,
     load: bool,
     common: bool,
+    old: bool,
     oracle: Option<String>,
     emit: Option<PathBuf>,
+    compare: Option<PathBuf>,
     print: bool,
 }
 
@@ -37,8 +39,10 @@ fn options() -> Result<Options, String> {
         jobs: 1,
         load: false,
         common: false,
+        old: false,
         oracle: None,
         emit: None,
+        compare: None,
         print: false,
     };
     let mut args = std::env::args().skip(1);
@@ -53,8 +57,10 @@ fn options() -> Result<Options, String> {
             "--jobs" => o.jobs = number(text()?)?,
             "--load" => o.load = true,
             "--common" => o.common = true,
+            "--old" => o.old = true,
             "--oracle" => o.oracle = Some(text()?),
             "--emit" => o.emit = Some(PathBuf::from(text()?)),
+            "--compare" => o.compare = Some(PathBuf::from(text()?)),
             "--print" => o.print = true,
             _ => return Err(format!("unknown option {arg}")),
         }
@@ -64,8 +70,12 @@ fn options() -> Result<Options, String> {
 
 impl Options {
     fn script(&self, seed: u64) -> Script {
-        let common = self.common || self.oracle.is_some();
-        generate(seed, if common { Dialect::Common } else { Dialect::Full }, self.parts, self.statements)
+        let dialect = match (self.common || self.oracle.is_some(), self.old) {
+            (true, _) => Dialect::Common,
+            (false, true) => Dialect::Old,
+            (false, false) => Dialect::Full,
+        };
+        generate(seed, dialect, self.parts, self.statements)
     }
 }
 
@@ -80,6 +90,9 @@ fn main() -> ExitCode {
     if o.print {
         print!("{}", o.script(o.seed).text());
         return ExitCode::SUCCESS;
+    }
+    if let Some(dir) = &o.compare {
+        return compare(dir);
     }
     let btc = btc_tests::btc().unwrap();
     let next = AtomicU64::new(o.seed);
@@ -117,22 +130,75 @@ fn main() -> ExitCode {
 fn one(o: &Options, checker: &Checker, seed: u64, kinds: &Mutex<BTreeMap<String, u64>>) {
     let script = o.script(seed);
     if let Some(dir) = &o.emit {
-        std::fs::create_dir_all(dir).unwrap();
-        std::fs::write(dir.join(format!("{seed}.bt")), script.text()).unwrap();
-        let _ = checker.build(&dir.join(format!("{seed}.bt")), &dir.join(seed.to_string()), "1");
+        if let Err(found) = emit(checker, dir, seed, &script) {
+            note(checker, seed, &script, &found, kinds);
+        }
         return;
     }
-    let Err(found) = checker.check(&script) else { return };
+    for (script, found) in failures(checker, script) {
+        note(checker, seed, &script, &found, kinds);
+    }
+}
+
+/// Builds a tracer to be run elsewhere. With `--load` it also runs here, and what
+/// it prints is kept for [`compare`].
+fn emit(checker: &Checker, dir: &Path, seed: u64, script: &Script) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).unwrap();
+    let (source, tracer) = (dir.join(format!("{seed}.bt")), dir.join(seed.to_string()));
+    std::fs::write(&source, script.text()).unwrap();
+    checker.build(&source, &tracer, "1")?;
+    if checker.load {
+        std::fs::write(dir.join(format!("{seed}.here")), checker.run(&tracer)?).unwrap();
+    }
+    Ok(())
+}
+
+/// Compares what the tracers of a folder printed elsewhere (`N.out`) and here.
+fn compare(dir: &Path) -> ExitCode {
+    let (mut same, mut bad) = (0, 0);
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let out = entry.unwrap().path();
+        let here = out.with_extension("here");
+        if out.extension().is_none_or(|e| e != "out") || !here.exists() {
+            continue;
+        }
+        let [there, here] = [&out, &here].map(|p| String::from_utf8_lossy(&std::fs::read(p).unwrap()).into_owned());
+        match check::same("elsewhere", &here, &check::normal(&there)) {
+            Ok(()) => same += 1,
+            Err(found) => {
+                bad += 1;
+                println!("{}: {}\n{}", out.display(), found.kind, found.text);
+            }
+        }
+    }
+    println!("{same} the same, {bad} different");
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What is wrong with a script. Where the interpreter refuses it, its halves are
+/// compared instead, so that one part does not hide all others.
+fn failures(checker: &Checker, script: Script) -> Vec<(Script, Failure)> {
+    let Err(found) = checker.check(&script) else { return Vec::new() };
+    if !found.kind.starts_with("oracle") || script.parts.len() < 2 {
+        return vec![(script, found)];
+    }
+    let (one, two) = script.parts.split_at(script.parts.len() / 2);
+    let half = |parts: &[Part]| Script { parts: parts.to_vec(), ..script.clone() };
+    [half(one), half(two)].into_iter().flat_map(|half| failures(checker, half)).collect()
+}
+
+fn note(checker: &Checker, seed: u64, script: &Script, found: &Failure, kinds: &Mutex<BTreeMap<String, u64>>) {
     let is_new = {
         let mut kinds = kinds.lock().unwrap();
         let count = kinds.entry(found.kind.clone()).or_default();
         *count += 1;
         *count == 1
     };
-    if is_new {
-        report(checker, seed, &script, &found);
+    // What the interpreter refuses is no fault of ours.
+    if is_new && !found.kind.starts_with("oracle") {
+        report(checker, seed, script, found);
     } else {
-        println!("seed {seed}: {}", found.kind);
+        println!("seed {seed}: {}\n{}", found.kind, found.text.lines().take(4).collect::<Vec<_>>().join("\n"));
     }
 }
 

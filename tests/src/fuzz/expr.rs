@@ -57,7 +57,7 @@ impl Generator {
         if depth == 0 || self.random.chance(25) {
             return self.int_leaf();
         }
-        match self.random.weighted(&[30, 10, 8, 8, 12, 6, 8, 4, 4, 4, 3]) {
+        match self.random.weighted(&[30, 10, 8, 8, 12, 6, 8, 4, 4, 4, 3, 14]) {
             0 => self.arithmetic(depth),
             1 => self.bits(depth),
             2 => self.shift(depth),
@@ -70,6 +70,7 @@ impl Generator {
             7 => format!("(int64)({})", self.boolean(depth - 1)),
             8 => self.text_number(depth),
             9 => self.map_number(depth),
+            11 => self.rare_int(depth),
             // 0.27.1 loses the value of a block within an operation.
             _ if self.common() => self.int_leaf(),
             _ => self.block_value(depth),
@@ -77,13 +78,13 @@ impl Generator {
     }
 
     /// As [`Self::int`], in a form that any prefix may stand before.
-    fn int_atom(&mut self, depth: usize) -> String {
+    pub fn int_atom(&mut self, depth: usize) -> String {
         let text = self.int(depth);
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '$' || c == '_');
         if plain { text } else { format!("({text})") }
     }
 
-    fn int_leaf(&mut self) -> String {
+    pub fn int_leaf(&mut self) -> String {
         match self.random.weighted(&[35, 45, 12, 8]) {
             1 => match self.variable(Type::is_int) {
                 Some(v) => v.name,
@@ -134,8 +135,12 @@ impl Generator {
     fn division(&mut self, depth: usize) -> String {
         let op = *self.random.pick(&["/", "%"]);
         let (left, right) = (self.int_atom(depth - 1), self.int_atom(depth - 1));
-        // 0.27.1 divides signed values as unsigned ones.
-        if self.common() { format!("((uint64){left} {op} (uint64){right})") } else { format!("({left} {op} {right})") }
+        // 0.27.1 divides signed values as unsigned ones, and LLVM takes it that nobody divides by zero.
+        if self.common() {
+            format!("((uint64){left} {op} ((uint64){right} | 1))")
+        } else {
+            format!("({left} {op} {right})")
+        }
     }
 
     fn sign(&mut self, depth: usize) -> String {
@@ -182,7 +187,7 @@ impl Generator {
             return self.macro_call(depth);
         }
         let map = self.random.pick(&keyed).clone();
-        if self.random.chance(30) {
+        if self.modern() && self.random.chance(30) {
             return format!("len({})", map.name);
         }
         let keys: Vec<String> = map.keys.iter().map(|k| self.value(k, depth - 1)).collect();
@@ -213,7 +218,7 @@ impl Generator {
                 _ => (*self.random.pick(&["true", "false"])).to_owned(),
             };
         }
-        match self.random.weighted(&[50, 15, 15, 10, 5]) {
+        match self.random.weighted(&[50, 15, 15, 10, 5, 5]) {
             0 => self.comparison(depth),
             1 => {
                 let op = *self.random.pick(&["&&", "||"]);
@@ -224,6 +229,7 @@ impl Generator {
                 format!("({} {op} {})", self.text(depth - 1), self.text(depth - 1))
             }
             3 => format!("(!{})", self.boolean(depth - 1)),
+            4 => self.same_tuple(depth),
             _ => format!("((bool){})", self.int_atom(depth - 1)),
         }
     }
@@ -233,7 +239,10 @@ impl Generator {
         format!("({} {op} {})", self.int(depth - 1), self.int(depth - 1))
     }
 
-    fn text_literal(&mut self) -> String {
+    pub fn text_literal(&mut self) -> String {
+        if self.random.chance(4) {
+            return format!("\"{}\"", "long ".repeat(1 + self.random.below(30)));
+        }
         format!("\"{}\"", self.random.pick(WORDS))
     }
 

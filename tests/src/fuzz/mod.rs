@@ -9,6 +9,7 @@
 
 pub mod check;
 mod expr;
+mod forms;
 pub mod random;
 pub mod shrink;
 mod stmt;
@@ -23,6 +24,8 @@ use types::{Map, Struct, Type, Variable};
 pub enum Dialect {
     /// All that btc accepts.
     Full,
+    /// Of that, what kernels before 5.13 can load: no function walks a map there.
+    Old,
     /// Without what bpftrace 0.27.1 refuses or computes otherwise, each for a
     /// reason that stands where it is left out.
     Common,
@@ -60,7 +63,7 @@ impl Script {
     pub fn text(&self) -> String {
         let mut out = String::new();
         // Types stand before everything else.
-        let is_type = |item: &&String| item.starts_with("struct");
+        let is_type = |item: &&String| item.starts_with("struct") || item.starts_with("enum");
         let items = || self.parts.iter().flat_map(|p| &p.items);
         items().filter(is_type).for_each(|item| writeln!(out, "{item}").unwrap());
         items().filter(|i| !is_type(i)).for_each(|item| writeln!(out, "{item}").unwrap());
@@ -113,6 +116,8 @@ struct Generator {
     structs: Vec<Struct>,
     /// Macros with one integer argument and an integer value.
     macros: Vec<String>,
+    /// Constants of the part's enumeration.
+    enumerators: Vec<String>,
     items: Vec<String>,
     next_name: usize,
     /// Loops around the current statement, and whether one runs in hash order.
@@ -130,6 +135,11 @@ impl Generator {
 
     fn common(&self) -> bool {
         self.dialect == Dialect::Common
+    }
+
+    /// Can the kernel call a function for each entry of a map, or round of a loop?
+    fn modern(&self) -> bool {
+        self.dialect != Dialect::Old
     }
 
     fn readable(&self) -> &[Variable] {
@@ -166,6 +176,7 @@ pub fn generate(seed: u64, dialect: Dialect, parts: usize, statements: usize) ->
             maps: Vec::new(),
             structs: Vec::new(),
             macros: Vec::new(),
+            enumerators: Vec::new(),
             items: Vec::new(),
             next_name: 0,
             loops: 0,

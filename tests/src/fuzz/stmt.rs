@@ -4,19 +4,35 @@ use super::types::{Map, Struct, Type, Variable};
 use super::{Generator, Node};
 
 /// Depth of expressions in statements.
-const DEPTH: usize = 3;
+pub const DEPTH: usize = 3;
 
 /// Rounds of nested loops together: the verifier follows each of them.
 const MOST_ROUNDS: usize = 24;
 
-const AGGREGATIONS: &[&str] =
-    &["count()", "sum(#)", "min(#)", "max(#)", "avg(#)", "stats(#)", "hist(#)", "lhist(#, 0, 100, 10)", "hist(#, 2)"];
+const AGGREGATIONS: &[&str] = &[
+    "count()",
+    "sum(#)",
+    "min(#)",
+    "max(#)",
+    "avg(#)",
+    "stats(#)",
+    "hist(#)",
+    "lhist(#, 0, 100, 10)",
+    "hist(#, 2)",
+    "sum((uint8)(#))",
+    "max((uint64)(#))",
+    "min((int16)(#))",
+    "lhist(#, -50, 50, 7)",
+];
 
 impl Generator {
     /// Structs, macros and maps of the part, and some variables.
     pub fn prelude(&mut self) {
         if self.random.chance(30) {
             self.structure();
+        }
+        if self.random.chance(20) {
+            self.enumeration();
         }
         if self.random.chance(40) {
             self.macro_definition();
@@ -26,7 +42,9 @@ impl Generator {
             let map = Map { name: format!("@m{}_{n}", self.part), keys, value: None, aggregation: "" };
             let aggregation = self.random.chance(35);
             let map = if aggregation {
-                Map { aggregation: self.random.pick::<&str>(AGGREGATIONS), ..map }
+                // 0.27.1 has no negative bounds of lhist; that one stands last.
+                let list = &AGGREGATIONS[..AGGREGATIONS.len() - usize::from(self.common())];
+                Map { aggregation: self.random.pick::<&str>(list), ..map }
             } else {
                 Map { value: Some(self.value_type(0)), ..map }
             };
@@ -73,6 +91,12 @@ impl Generator {
             ]);
             let bits = if bytes == 4 && self.random.chance(30) { 1 + self.random.below(20) } else { 0 };
             let field = format!("m{n}");
+            if bits == 0 && self.random.chance(20) {
+                text += &format!(" {ty} {field}[2];");
+                members.push((format!("{field}[{}]", self.random.below(2)), false));
+                size = (size / bytes + 3) * bytes;
+                continue;
+            }
             text += &if bits > 0 { format!(" {ty} {field}:{bits};") } else { format!(" {ty} {field};") };
             members.push((field, bits == 0));
             size = (size / bytes + 2) * bytes;
@@ -124,6 +148,7 @@ impl Generator {
             loops,
             nest / 2,
             4 * outer,
+            12,
         ]) {
             0 => vec![self.declaration()],
             1 => vec![self.assignment()],
@@ -137,7 +162,8 @@ impl Generator {
             9 => self.while_loop(depth),
             10 => self.map_loop(depth),
             11 => vec![self.unroll(depth)],
-            _ => vec![self.deletion()],
+            12 => vec![self.deletion()],
+            _ => self.rare_statement(depth),
         }
     }
 
@@ -172,11 +198,15 @@ impl Generator {
         };
         self.variables.push(Variable { name: name.clone(), ty: Type::INT64, mutable: true });
         let dot = *self.random.pick(&[".", "->"]);
+        if s.small && self.random.chance(25) {
+            let p = self.name("$p");
+            return Node::Line(format!("{p} = {pointer}; {name} = (int64)({p}{dot}{field});"));
+        }
         Node::Line(format!("{name} = (int64)(({pointer}){dot}{field});"))
     }
 
     /// A variable that may be assigned.
-    fn target(&mut self, wanted: impl Fn(&Type) -> bool) -> Option<Variable> {
+    pub fn target(&mut self, wanted: impl Fn(&Type) -> bool) -> Option<Variable> {
         let list: Vec<_> = self.variables.iter().filter(|v| v.mutable && wanted(&v.ty)).cloned().collect();
         if list.is_empty() { None } else { Some(self.random.pick(&list).clone()) }
     }
@@ -196,10 +226,12 @@ impl Generator {
         let ops: &[&str] = match self.common() && !unsigned {
             // As in expressions: no signed division, no signed shift to the right.
             true => &["+", "-", "*", "&", "|", "^"],
-            false => &["+", "-", "*", "&", "|", "^", "/", "%", ">>"],
+            false => &["+", "-", "*", "&", "|", "^", "/", "%", ">>", "<<"],
         };
         let op = *self.random.pick(ops);
-        let value = if op == ">>" { self.random.below(16).to_string() } else { self.value(ty, DEPTH - 1) };
+        let value =
+            if matches!(op, ">>" | "<<") { self.random.below(16).to_string() } else { self.value(ty, DEPTH - 1) };
+        let value = if self.common() && matches!(op, "/" | "%") { format!("({value} | 1)") } else { value };
         format!("{place} {op}= {value};")
     }
 
@@ -243,7 +275,8 @@ impl Generator {
     fn printf(&mut self) -> Node {
         let (mut format, mut args) = (self.name(if self.unordered { "~" } else { "l" }), String::new());
         for _ in 0..1 + self.random.below(4) {
-            let (directive, value) = match self.random.below(6) {
+            let (directive, value) = match self.random.below(8) {
+                6 => self.rare_conversion(),
                 0 => (*self.random.pick(&["%s", "%-8s|", "%12s"]), self.text(DEPTH - 1)),
                 1 => (
                     *self.random.pick(&["%u", "%x", "%llx", "%08x", "%lu"]),
@@ -293,7 +326,7 @@ impl Generator {
     }
 
     /// The body of a loop of `rounds` rounds.
-    fn body(&mut self, rounds: usize, counter: Option<Variable>, depth: usize) -> Vec<Node> {
+    pub fn body(&mut self, rounds: usize, counter: Option<Variable>, depth: usize) -> Vec<Node> {
         let mark = self.variables.len();
         self.variables.extend(counter);
         self.loops += 1;
@@ -321,8 +354,11 @@ impl Generator {
         let rounds = self.random.below(self.most_rounds() + 1);
         let name = self.name("$i");
         let start = self.random.below(5);
-        let head = match self.random.below(3) {
+        let head = match self.random.below(4) {
             0 => format!("for {name} : {start}..{}", start + rounds),
+            1 if self.modern() && !self.common() && !self.unordered => {
+                format!("for ({name} : {start}..({} & 7))", self.int_atom(1))
+            }
             _ => format!("for ({name} : {start}..{})", start + rounds),
         };
         let counter = Variable { name, ty: Type::INT64, mutable: false };
@@ -355,7 +391,7 @@ impl Generator {
     /// Visits a map in hash order: adds up, prints lines that are sorted.
     fn map_loop(&mut self, depth: usize) -> Vec<Node> {
         let list: Vec<Map> = self.maps.iter().filter(|m| !m.keys.is_empty() && m.value.is_some()).cloned().collect();
-        if list.is_empty() {
+        if list.is_empty() || !self.modern() {
             return vec![self.range_loop(depth)];
         }
         let map = self.random.pick(&list).clone();
@@ -372,6 +408,13 @@ impl Generator {
         let mut body = self.body(1, Some(counter.clone()), depth);
         self.variables.push(counter);
         body.push(Node::Line(format!("{sum} += {};", self.value(&Type::INT64, 2))));
+        // What 0.27.1 makes of a loop in a loop does not always load.
+        if !self.common() && self.random.chance(25) {
+            let inner = self.random.pick(&list).name.clone();
+            let (name, value) = (self.name("$kw"), self.value(&Type::INT64, 1));
+            let line = Node::Line(format!("{sum} += {value};"));
+            body.push(Node::Blocks(vec![(format!("for ({name} : {inner})"), vec![line])]));
+        }
         self.variables = outer;
         self.unordered = false;
         (self.readable, self.rounds) = (readable, rounds);

@@ -54,8 +54,14 @@ pub(super) fn zero(c: &mut Checker, call: &Call) -> Typed {
 pub(super) fn delete(c: &mut Checker, call: &Call) -> Typed {
     let first = call.arg(0)?;
     if let ast::ExprKind::Map(name) = &first.kind {
-        let several_maps = call.args.len() > 1 && call.args.iter().all(is_entry);
-        if !several_maps {
+        let several = call.args.len() > 1 && call.args.iter().all(is_entry);
+        let id = c.map(name, first.span);
+        // `delete(@m, @k)`: a key if the first map has keys, else a second map.
+        let keyed = call.args.len() == 2 && c.map_info(id).key.as_ref().is_some_and(|k| *k != Type::Tuple(Vec::new()));
+        if several && call.args.len() == 2 && c.map_info(id).key.is_none() {
+            return never_assigned(c, name, first.span);
+        }
+        if !several || keyed {
             let map = c.map(name, first.span);
             known_map(c, first, "delete")?;
             let key = match &call.args[1..] {

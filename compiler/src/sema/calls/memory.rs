@@ -26,6 +26,9 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
         return cut(c, text, length, call);
     }
     let value = c.raw(first)?;
+    if let Some(l) = call.arg(1) {
+        not_negative(c, l)?;
+    }
     // A text stays one, so that str() around args.name of any kind works.
     let length = match call.arg(1) {
         Some(l) => Some(integer(c, l, false, "the length of `str`")?),
@@ -66,6 +69,15 @@ fn cut(c: &mut Checker, text: Expr, length: &ast::Expr, call: &Call) -> Typed {
     }
 }
 
+/// Refuses a literal length below zero.
+fn not_negative(c: &mut Checker, length: &ast::Expr) -> Option<()> {
+    let value = c.without_effects(|c| c.value(length))?;
+    match literal(&value) {
+        Some(n) if n < 0 => c.error("E0441", length.span, "the length cannot be negative", ""),
+        _ => Some(()),
+    }
+}
+
 /// `$n` or `$n + offset`.
 fn positional(e: &crate::syntax::ast::Expr) -> Option<(u32, Option<&crate::syntax::ast::Expr>)> {
     use crate::syntax::ast::{BinaryOp, ExprKind as K};
@@ -93,6 +105,7 @@ pub(super) fn buf(c: &mut Checker, call: &Call) -> Typed {
         };
         return call_of(Intrinsic::BufOfArray, vec![value], Type::Buf { size: size.min(max) }, call);
     };
+    not_negative(c, length)?;
     let length = integer(c, length, false, "the length of `buf`")?;
     let size = match literal(&length) {
         Some(n) if n > i128::from(max) => max,
@@ -187,6 +200,10 @@ pub(super) fn pton(c: &mut Checker, call: &Call) -> Typed {
 
 pub(super) fn socket_cookie(c: &mut Checker, call: &Call) -> Typed {
     let value = c.raw(call.arg(0)?)?;
+    if !matches!(value.ty, Type::Pointer { .. }) {
+        let message = format!("`socket_cookie` takes a pointer to a socket, but this is `{}`", c.spell(&value.ty));
+        return c.error("E0437", call.span, message, "");
+    }
     let pointer = c.address(value, "the argument of `socket_cookie`")?;
     call_of(Intrinsic::SocketCookie, vec![pointer], Type::U64, call)
 }

@@ -40,14 +40,19 @@ pub(super) fn is_str(c: &mut Checker, call: &Call) -> Typed {
 }
 
 pub(super) fn is_literal(c: &mut Checker, call: &Call) -> Typed {
-    fn written_out(e: &Expr) -> bool {
-        match &e.kind {
-            ExprKind::Const(_) | ExprKind::Str(_) => true,
-            ExprKind::Tuple { elements, .. } => elements.iter().all(written_out),
-            _ => false,
+    about_type(c, call, Expr::is_constant)
+}
+
+/// `is_scalar(@map)`: has the map no keys?
+pub(super) fn is_scalar(c: &mut Checker, call: &Call) -> Typed {
+    let map = super::maps::map_argument(c, call.arg(0)?, "is_scalar")?;
+    match c.map_info(map).key.clone() {
+        Some(key) => Some(constant(u64::from(key == Type::Tuple(Vec::new())), Type::Bool, call.span)),
+        None => {
+            let name = c.map_info(map).name.clone();
+            super::never_assigned(c, &name, call.span)
         }
     }
-    about_type(c, call, written_out)
 }
 
 pub(super) fn assert_str(c: &mut Checker, call: &Call) -> Typed {
@@ -136,6 +141,14 @@ pub(super) fn getopt(c: &mut Checker, call: &Call) -> Typed {
             c.report(
                 Diagnostic::error("E0455", format!("option `{name}` has two defaults"))
                     .at(call.span, "another default than before"),
+            );
+            return None;
+        }
+        Some(i) if c.program.options[i].help != option.help => {
+            c.report(
+                Diagnostic::error("E0455", format!("option `{name}` has two descriptions"))
+                    .at(call.span, "another description than before")
+                    .help("a macro around `getopt` says it once"),
             );
             return None;
         }

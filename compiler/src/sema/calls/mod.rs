@@ -97,6 +97,7 @@ static FUNCTIONS: &[Function] = &[
     row("is_integer", "is_integer(value)", 1, 1, meta::is_integer),
     row("is_literal", "is_literal(value)", 1, 1, meta::is_literal),
     row("is_ptr", "is_ptr(value)", 1, 1, meta::is_ptr),
+    row("is_scalar", "is_scalar(@map)", 1, 1, meta::is_scalar),
     row("is_str", "is_str(value)", 1, 1, meta::is_str),
     row("is_unsigned_integer", "is_unsigned_integer(value)", 1, 1, meta::is_unsigned_integer),
     row("join", "join(pointer to strings) or join(pointer to strings, separator)", 1, 2, output::join),
@@ -151,8 +152,7 @@ static FUNCTIONS: &[Function] = &[
 ];
 
 /// Functions of the language that are known but not supported, with what they are for.
-static UNSUPPORTED: &[(&str, &str)] =
-    &[("dw_ustack", "unwinds by DWARF tables"), ("container_of", "finds the struct around a member")];
+static UNSUPPORTED: &[(&str, &str)] = &[("dw_ustack", "unwinds by DWARF tables")];
 
 /// Names of all functions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {

@@ -120,10 +120,6 @@ pub(super) fn print(c: &mut Checker, call: &Call) -> Typed {
         if c.map_info(map).value.is_none() {
             return super::maps::never_assigned(c, name, first.span);
         }
-        let scalar = c.map_info(map).key == Some(Type::Tuple(Vec::new()));
-        if scalar && call.args.len() > 1 {
-            return c.error("E0423", call.span, "only maps with keys have a top", "");
-        }
         let top = bound(c, call.arg(1), "top")?;
         let div = bound(c, call.arg(2), "div")?;
         return Some(c.emit(Action::PrintMap(map), vec![top, div], call.span));

@@ -3,7 +3,7 @@
 use super::{Call, integer};
 use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::Type;
-use crate::sema::checker::{Checker, Typed, constant};
+use crate::sema::checker::{Checker, Typed, constant, literal};
 use crate::sema::convert::convert;
 use crate::syntax::ast;
 
@@ -35,11 +35,12 @@ fn text(c: &mut Checker, e: &ast::Expr, call: &Call) -> Typed {
 
 pub(super) fn strncmp(c: &mut Checker, call: &Call) -> Typed {
     let (a, b) = (text(c, call.arg(0)?, call), text(c, call.arg(1)?, call));
-    let n = super::constant_integer(c, call.arg(2)?, "the length")?;
-    if n < 0 {
-        return c.error("E0441", call.args[2].span, "the length cannot be negative", "");
+    let length = call.arg(2)?;
+    let n = c.value(length)?;
+    if literal(&n).is_some_and(|n| n < 0) {
+        return c.error("E0441", length.span, "the length cannot be negative", "");
     }
-    let n = constant(n as u64, Type::U64, call.args[2].span);
+    let n = c.integer(n, false, "the length")?;
     Some(make(Intrinsic::Strncmp, vec![a?, b?, n], Type::U64, call))
 }
 

@@ -75,13 +75,32 @@ pub(super) fn usym(c: &mut Checker, call: &Call) -> Typed {
 }
 
 pub(super) fn kaddr(c: &mut Checker, call: &Call) -> Typed {
-    let name = constant_string(c, call.arg(0)?, "the symbol")?;
+    let name = name_or_parameter(c, call.arg(0)?, "the symbol")?;
     Some(c.start(StartValue::KernelAddress(name), Type::U64, call.span))
+}
+
+/// A text that the tracer looks up when it starts: written out, or the parameter of
+/// `str($N)`, which goes into the payload as `$N`.
+fn name_or_parameter(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<String> {
+    let parameter = match &e.kind {
+        ast::ExprKind::Call { name, args } if name.value == "str" => match args.as_slice() {
+            [ast::Expr { kind: ast::ExprKind::Positional(n), .. }] => Some(*n),
+            _ => None,
+        },
+        _ => None,
+    };
+    match parameter {
+        Some(n) => {
+            c.positional(n).text = true;
+            Some(format!("${n}"))
+        }
+        None => constant_string(c, e, what),
+    }
 }
 
 /// `percpu_kaddr(symbol, cpu)`.
 pub(super) fn percpu_kaddr(c: &mut Checker, call: &Call) -> Typed {
-    let name = constant_string(c, call.arg(0)?, "the symbol")?;
+    let name = name_or_parameter(c, call.arg(0)?, "the symbol")?;
     let base = c.start(StartValue::PerCpuAddress(name), Type::U64, call.span);
     let cpu = match call.arg(1) {
         Some(e) => integer(c, e, true, "the CPU")?,
@@ -92,7 +111,7 @@ pub(super) fn percpu_kaddr(c: &mut Checker, call: &Call) -> Typed {
 }
 
 pub(super) fn cgroupid(c: &mut Checker, call: &Call) -> Typed {
-    let path = constant_string(c, call.arg(0)?, "the path")?;
+    let path = name_or_parameter(c, call.arg(0)?, "the path")?;
     Some(c.start(StartValue::CgroupId(path), Type::U64, call.span))
 }
 
@@ -119,7 +138,19 @@ pub(super) fn syscall_name(c: &mut Checker, call: &Call) -> Typed {
 /// `strftime(format, ns)`.
 pub(super) fn strftime(c: &mut Checker, call: &Call) -> Typed {
     let format = constant_string(c, call.arg(0)?, "the format")?;
-    let value = integer(c, call.arg(1)?, false, "the time")?;
+    let time = call.arg(1)?;
+    if let ast::ExprKind::Call { name, args } = &time.kind
+        && name.value == "nsecs"
+        && matches!(word(args.first()).as_deref(), Some("monotonic"))
+    {
+        return c.error(
+            "E0470",
+            time.span,
+            "this clock has no date",
+            "`nsecs`, `nsecs(tai)` and `nsecs(sw_tai)` have one",
+        );
+    }
+    let value = integer(c, time, false, "the time")?;
     Some(Expr { span: call.span, ..convert(value, Type::Timestamp { format }) })
 }
 
@@ -252,6 +283,7 @@ pub(super) fn ustack(c: &mut Checker, call: &Call) -> Typed {
 pub(in crate::sema) fn stack(c: &mut Checker, user: bool, args: &[ast::Expr], span: Span) -> Typed {
     let configured = crate::sema::config::value(&c.program.settings, "stack_mode").and_then(builtins::stack_mode);
     let (mut mode, mut frames) = (configured.unwrap_or_default(), DEFAULT_FRAMES);
+    let mut count = Vec::new();
     for a in args {
         if let Some(name) = word(Some(a)) {
             let Some(m) = builtins::stack_mode(&name) else {
@@ -273,11 +305,16 @@ pub(in crate::sema) fn stack(c: &mut Checker, user: bool, args: &[ast::Expr], sp
                 let message = format!("{n} frames are more than the kernel records");
                 return c.error("E0469", a.span, message, "at most 127");
             }
+            // A parameter of the tracer: room for as many as there can be.
+            None if matches!(value.kind, ExprKind::Start(_)) => {
+                count = vec![c.integer(value, false, "the number of frames")?];
+            }
             _ => return c.error("E0469", a.span, "the number of frames must be a constant above zero", ""),
         }
     }
     if mode == StackMode::BuildId && !user {
         return c.error("E0468", span, "kernel stacks have no build ids", "build_id is for ustack");
     }
-    Some(intrinsic(Intrinsic::StackTrace, Type::Stack { user, mode, frames }, span))
+    let kind = ExprKind::Intrinsic { which: Intrinsic::StackTrace, args: count };
+    Some(Expr { kind, ty: Type::Stack { user, mode, frames }, span })
 }

@@ -1,0 +1,2 @@
+ +outer\+\d+
+ +main\+\d+

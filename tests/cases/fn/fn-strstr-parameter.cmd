@@ -1,0 +1,1 @@
+args: brown aabaabaaab aaab

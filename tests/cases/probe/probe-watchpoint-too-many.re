@@ -1,0 +1,1 @@
+ERROR: .*probe-watchpoint-too-many.bt:5:1: cannot attach watchpoint:0x[0-9a-f]+:1:w: the hardware breakpoint cannot be set; there are four per CPU, and addresses must be aligned: No space left on device \(os error 28\). If this is expected, set the 'missing_probes' config variable to 'warn'

@@ -1,0 +1,2 @@
+needs: both
+min_kernel: 6.1
