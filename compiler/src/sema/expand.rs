@@ -252,8 +252,7 @@ impl<'a> Expander<'a> {
         // A parameter that takes just this kind wins over one that takes anything.
         let general = |m: &ast::Macro| m.params.iter().filter(|p| matches!(p, MacroParam::Expr(_))).count();
         match list.iter().filter(|m| takes(m, args)).min_by_key(|m| general(m)) {
-            None if super::calls::names().any(|n| n == name) => None,
-            None if args.is_empty() && super::is_builtin(name) => None,
+            None if super::calls::names().any(|n| n == name) || super::is_builtin(name) => None,
             found => found.or_else(near),
         }
     }

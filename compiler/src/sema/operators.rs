@@ -95,7 +95,14 @@ impl Checker<'_> {
     /// Arithmetic on values; also what `op=` does.
     pub(super) fn arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
         if let (Some(a), Some(b)) = (literal(&l), literal(&r)) {
-            return self.folded(op, a, b, span);
+            if let Some(v) = fold(op, a, b) {
+                let v64 = v as u64;
+                return Some(constant(v64, types::literal_type(v64, v < 0), span));
+            }
+            if !matches!(op, Written::Divide | Written::Modulo) {
+                let message = format!("`{a} {} {b}` does not fit 64 bits", op.symbol());
+                self.warn("W0268", span, message, "wraps, as in the machine");
+            }
         }
         if matches!(l.ty, Type::Pointer { .. }) || matches!(r.ty, Type::Pointer { .. }) {
             return self.pointer_arithmetic(op, l, r, span);
@@ -134,20 +141,6 @@ impl Checker<'_> {
         let (l, r) = (self.integer(l, !unsigned, "this")?, self.integer(r, !unsigned, "this")?);
         let (l, r) = (convert(l, ty.clone()), convert(r, ty.clone()));
         Some(make(op, l, r, ty, span))
-    }
-
-    /// Arithmetic on two literals.
-    fn folded(&mut self, op: Written, a: i128, b: i128, span: Span) -> Typed {
-        if let Some(v) = fold(op, a, b) {
-            let v64 = v as u64;
-            return Some(constant(v64, types::literal_type(v64, v < 0), span));
-        }
-        let label = match op {
-            Written::Divide | Written::Modulo => "division by zero",
-            Written::ShiftLeft | Written::ShiftRight => "a shift goes by 0 to 63 bits",
-            _ => "the result does not fit 64 bits",
-        };
-        self.error("E0268", span, format!("`{a} {} {b}` has no value", op.symbol()), label)
     }
 
     fn pointer_arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {

@@ -66,13 +66,14 @@ fn without_return(name: &str) -> &str {
 }
 
 fn full(symbol: &str) -> Option<String> {
+    // Rust's older scheme looks like C++, so it is asked first; `#` leaves out the hash.
+    if let Ok(rust) = rustc_demangle::try_demangle(symbol) {
+        return Some(format!("{rust:#}"));
+    }
     let rest = symbol.strip_prefix("_Z")?;
     let mut d =
         Demangler { text: rest.as_bytes(), at: 0, known: Vec::new(), arguments: Vec::new(), pack: None, depth: 0 };
     let mut name = d.encoding()?;
-    if let Some(rust) = rust_name(&name) {
-        return Some(rust);
-    }
     match d.peek() {
         None => {}
         // Clones that compilers make have a suffix.
@@ -80,20 +81,6 @@ fn full(symbol: &str) -> Option<String> {
         Some(_) => return None,
     }
     Some(name)
-}
-
-/// Rust's older scheme ends with a hash of 16 digits and writes `..` for `::`.
-fn rust_name(name: &str) -> Option<String> {
-    let (path, hash) = name.rsplit_once("::")?;
-    let digits = hash.strip_prefix('h')?;
-    if digits.len() != 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut out = path.replace("..", "::");
-    for (code, text) in [("$LT$", "<"), ("$GT$", ">"), ("$RF$", "&"), ("$BP$", "*"), ("$C$", ","), ("$u20$", " ")] {
-        out = out.replace(code, text);
-    }
-    Some(out.replace("::_<", "::<").strip_prefix('_').map_or(out.clone(), str::to_string))
 }
 
 /// A type around what is declared: `int (*` and `)(char)`.

@@ -1,4 +1,4 @@
-pre: $BTC build -e 'kprobe:hrtimer_nanosleep { @ = count(); } interval:s:60 { exit(); }' -o /tmp/btc-tests/work/traced && { /tmp/btc-tests/work/traced >/dev/null 2>&1 & echo $! > /tmp/btc-tests/work/traced.pid; while ! grep -q hrtimer_nanosleep /sys/kernel/debug/kprobes/list; do sleep 0.2; done; }
+pre: $BTC build -e 'kprobe:hrtimer_nanosleep { @ = count(); } interval:s:60 { exit(); }' -o /tmp/btc-tests/work/traced && { /tmp/btc-tests/work/traced >/dev/null 2>&1 & echo $! > /tmp/btc-tests/work/traced.pid; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -e /sys/kernel/debug/kprobes/list ] || break; grep -q hrtimer_nanosleep /sys/kernel/debug/kprobes/list && break; sleep 0.5; done; }
 c: /tmp/btc-tests/fix/target nanosleep 3
 post: kill $(cat /tmp/btc-tests/work/traced.pid)
 needs: vm
