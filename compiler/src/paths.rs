@@ -19,12 +19,13 @@ pub(crate) fn binaries(name: &str, pid: Option<u32>) -> Vec<PathBuf> {
         ("*" | "", None) => Vec::new(),
         _ if is_pattern(name) => {
             let mut found = Vec::new();
+            let name = inside(pid, name);
             let parts: Vec<&str> = name.split('/').collect();
             glob(PathBuf::new(), &parts, &mut found);
             found.retain(|p| is_elf(p));
             found
         }
-        _ if name.contains('/') => existing(vec![PathBuf::from(name)]),
+        _ if name.contains('/') => existing(vec![PathBuf::from(inside(pid, name))]),
         _ => existing(libraries(name).into_iter().chain(programs(name)).collect()),
     }
 }
@@ -43,7 +44,19 @@ fn is_elf(path: &Path) -> bool {
 fn mapped_by(pid: u32) -> Vec<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let files: BTreeSet<&str> = text.lines().filter_map(executable_file).collect();
-    files.into_iter().map(PathBuf::from).filter(|p| is_elf(p)).collect()
+    files.into_iter().map(|file| PathBuf::from(inside(Some(pid), file))).filter(|p| is_elf(p)).collect()
+}
+
+/// A path of a process as we can open it: the process may live in another mount namespace.
+fn inside(pid: Option<u32>, path: &str) -> String {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let absolute = std::path::absolute(path).ok();
+    match (pid, absolute.as_deref().and_then(Path::to_str)) {
+        (Some(pid), Some(absolute)) if namespace(&pid.to_string()).is_some_and(|n| Some(n) != namespace("self")) => {
+            format!("/proc/{pid}/root{absolute}")
+        }
+        _ => path.to_string(),
+    }
 }
 
 /// `ADDRESSES PERMISSIONS OFFSET DEVICE INODE PATH`
@@ -107,6 +120,12 @@ mod tests {
         assert_eq!(executable_file(line), Some("/usr/lib/a b.so"));
         assert_eq!(executable_file("7f0 rw-p 00000000 fe:00 123 /usr/lib/a.so"), None);
         assert_eq!(executable_file("7f0 r-xp 00000000 00:00 0 [vdso]"), None);
+    }
+
+    #[test]
+    fn paths_of_processes_in_our_namespace_stay_as_they_are() {
+        assert_eq!(inside(None, "./x"), "./x");
+        assert_eq!(inside(Some(std::process::id()), "./x"), "./x");
     }
 
     #[test]

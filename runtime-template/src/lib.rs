@@ -51,6 +51,7 @@ use btc_payload::header::{self, Payload};
 use btc_payload::manifest::{MapId, MapRole};
 use btc_payload::probe::AttachPoint;
 use btc_payload::start::StartValue;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -282,7 +283,15 @@ fn attach_all<'a>(
         }
         // Programs of the compiler's own have no name.
         if !context.manifest.programs[unit.program].written.is_empty() {
-            attached += unit.places.len() - failed.len().min(unit.places.len());
+            let places = unit.places.len() - failed.len().min(unit.places.len());
+            attached += match context.manifest.programs[unit.program].attach {
+                // A static probe is one, however often the compiler copied it.
+                AttachPoint::Usdt { .. } => {
+                    let names: BTreeSet<_> = unit.places.iter().map(|p| plan.names.get(p.id as usize - 1)).collect();
+                    names.len().min(places)
+                }
+                _ => places,
+            };
         }
         let location = context.place(context.manifest.programs[unit.program].location);
         let pattern = attach::is_pattern(&context.manifest.programs[unit.program].attach);

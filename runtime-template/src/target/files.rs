@@ -64,6 +64,8 @@ pub fn binaries(name: &str, pid: Option<u32>) -> Result<Vec<String>> {
     let root = pid.map(|p| format!("/proc/{p}/root")).filter(|r| other_root(r)).unwrap_or_default();
     if is_pattern(name) {
         let mut found = Vec::new();
+        let absolute = std::path::absolute(name).ok().filter(|_| name.contains('/'));
+        let name = absolute.as_ref().and_then(|p| p.to_str()).unwrap_or(name);
         glob(&format!("{root}/"), name.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice(), &mut found);
         found.retain(|p| is_elf(p));
         return Ok(found);
