@@ -100,12 +100,8 @@ impl Generator {
     }
 
     fn literal(&mut self) -> String {
-        // 0.27.1 refuses constants that overflow: there the edges are in variables.
-        match if self.common() { 0 } else { self.random.below(3) } {
-            0 => self.random.below(20).to_string(),
-            1 if !self.common() && self.random.chance(10) => self.random.word().to_string(),
-            _ => (*self.random.pick(EDGES)).to_owned(),
-        }
+        // Constants that overflow are refused: the edges are in variables.
+        self.random.below(20).to_string()
     }
 
     fn arithmetic(&mut self, depth: usize) -> String {
@@ -137,10 +133,14 @@ impl Generator {
         let (left, right) = (self.int_atom(depth - 1), self.int_atom(depth - 1));
         // 0.27.1 divides signed values as unsigned ones, and LLVM takes it that nobody divides by zero.
         if self.common() {
-            format!("((uint64){left} {op} ((uint64){right} | 1))")
-        } else {
-            format!("({left} {op} {right})")
+            return format!("((uint64){left} {op} ((uint64){right} | 1))");
         }
+        // A constant divisor of zero is refused, a variable that happens to be zero is not.
+        let right = match self.variable(Type::is_int) {
+            Some(v) if self.random.chance(80) => format!("({right} & (int64){})", v.name),
+            _ => (1 + self.random.below(9)).to_string(),
+        };
+        format!("({left} {op} {right})")
     }
 
     fn sign(&mut self, depth: usize) -> String {

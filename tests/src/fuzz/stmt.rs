@@ -66,7 +66,7 @@ impl Generator {
         };
         let mut lines: Vec<Node> = maps.iter().map(&mut line).collect();
         self.maps = maps;
-        for n in 0..if self.common() { 4 } else { 0 } {
+        for n in 0..4 {
             let name = format!("$edge{n}");
             let value = *self.random.pick(super::expr::EDGES);
             lines.push(Node::Line(format!("{name} = (int64)({value});")));
@@ -231,7 +231,7 @@ impl Generator {
         let op = *self.random.pick(ops);
         let value =
             if matches!(op, ">>" | "<<") { self.random.below(16).to_string() } else { self.value(ty, DEPTH - 1) };
-        let value = if self.common() && matches!(op, "/" | "%") { format!("({value} | 1)") } else { value };
+        let value = if matches!(op, "/" | "%") { format!("({value} | 1)") } else { value };
         format!("{place} {op}= {value};")
     }
 
