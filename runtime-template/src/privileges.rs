@@ -25,6 +25,7 @@ const CAPABILITIES: &[(&str, u32, bool)] = &[
 ];
 
 const DAC_OVERRIDE: u32 = 1;
+const KILL: u32 = 5;
 const SYS_ADMIN: u32 = 21;
 
 /// Has this process the capability that comprises the others?
@@ -58,6 +59,10 @@ pub fn give_up(context: &Context<'_>) {
     let files = events().any(|a| matches!(a, Action::Cat(_) | Action::SkbOutput { .. }));
     if files || context.options.output.is_some() {
         keep |= 1 << DAC_OVERRIDE;
+    }
+    // A process that was stopped for its watchpoint must go on, whoever owns it.
+    if events().any(|a| matches!(a, Action::Watch { .. })) {
+        keep |= 1 << KILL;
     }
     sys::keep_capabilities(keep);
 }

@@ -41,7 +41,9 @@ impl Fun<'_, '_, '_> {
         let Type::Str { size } = *ty else { return internal("a text of another type", self.span) };
         let all = Self::padded(bytes, size);
         let needed = (bytes.len() as u32 + 1).min(size);
-        if fill == Fill::Exact || size - needed < 8 {
+        // On the stack no byte stays as it was: comparisons read words, and where nothing or
+        // a pointer lay before, the verifier does not take the word for a number.
+        if fill == Fill::Exact || to.stack || size - needed < 8 {
             self.store_bytes(to, &all);
         } else {
             self.store_bytes(to, &all[..needed as usize]);
@@ -142,7 +144,7 @@ impl Fun<'_, '_, '_> {
 
     /// Copies a text between places of different sizes.
     pub(super) fn resize_place(&mut self, from: Own, from_size: u32, size: u32, to: Own, fill: Fill) {
-        if fill == Fill::Exact {
+        if fill == Fill::Exact || to.stack {
             self.zero(to, size);
         } else {
             self.b.store_const(to.at(size - 1).ptr, width(1), 0);

@@ -1,0 +1,2 @@
+oracle: none
+min_kernel: 6.1
