@@ -3,7 +3,7 @@
 //! In: patterns or a script. Out: lines on standard output; what could not be
 //! looked at, on standard error.
 
-use super::{FAILED, ScriptArgs, finish, request};
+use super::{FAILED, ScriptArgs, debug_dirs, finish, request};
 use crate::driver::{self, Btf};
 use crate::list::{From, Options, list as list_patterns, list_script};
 use anyhow::Result;
@@ -66,7 +66,7 @@ pub(super) fn show(search: Search) -> Result<ExitCode> {
         pid: search.pid,
         from,
         traceable: search.traceable,
-        debug_dirs: search.script.debuginfo.clone(),
+        debug_dirs: debug_dirs(&search.script),
     };
     let file = search.patterns.first().filter(|p| search.script.program.is_none() && is_script(p));
     let found = if file.is_none() && search.script.program.is_none() {

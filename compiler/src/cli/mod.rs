@@ -156,7 +156,7 @@ fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
         allow_unsafe: args.allow_unsafe,
         settings,
         btf: if args.btf.is_empty() { Btf::Reference } else { Btf::Files(args.btf.clone()) },
-        debug_dirs: args.debuginfo.clone(),
+        debug_dirs: debug_dirs(args),
         purpose: match (args.test, args.bench) {
             (true, _) => Purpose::Test,
             (_, true) => Purpose::Bench,
@@ -165,6 +165,11 @@ fn request(args: &ScriptArgs, file: Option<&Path>) -> Result<Request> {
         unoptimized: false,
         parameters: Vec::new(),
     })
+}
+
+/// `--debuginfo`, each of which may name several directories.
+fn debug_dirs(args: &ScriptArgs) -> Vec<PathBuf> {
+    args.debuginfo.iter().flat_map(std::env::split_paths).filter(|d| !d.as_os_str().is_empty()).collect()
 }
 
 /// `-I`, then the directories that C compilers take from the environment.
@@ -217,6 +222,12 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn directories_of_debug_files_are_separated_by_colons() {
+        let args = ScriptArgs { debuginfo: vec!["a:/b".into(), "c".into()], ..ScriptArgs::default() };
+        assert_eq!(debug_dirs(&args), ["a", "/b", "c"].map(PathBuf::from));
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) struct Loaded {
 /// Reads a binary; `Err` says what is missing.
 pub(super) fn load(path: &Path, dirs: &[PathBuf]) -> Result<Loaded, String> {
     let bytes = read(path)?;
+    let dirs = &around(path, dirs);
     let elf = parse(&bytes, path)?;
     let id = identity(&bytes).ok_or_else(|| format!("{} is no 64-bit ELF file", path.display()))?;
     let functions = functions(&elf);
@@ -113,6 +114,12 @@ fn candidates(elf: &object::File<'_>, path: &Path, dirs: &[PathBuf]) -> Vec<Path
     out
 }
 
+/// Directories of debug files: a relative one is looked for here, then beside the binary.
+fn around(path: &Path, dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let beside = path.parent().unwrap_or(Path::new(""));
+    dirs.iter().cloned().chain(dirs.iter().filter(|d| d.is_relative()).map(|d| beside.join(d))).collect()
+}
+
 fn by_build_id(root: &Path, id: &[u8]) -> Option<PathBuf> {
     let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
     (hex.len() > 2).then(|| root.join(".build-id").join(&hex[..2]).join(format!("{}.debug", &hex[2..])))
@@ -154,4 +161,15 @@ fn section(elf: &object::File<'_>, name: &str, path: &Path) -> Result<Reader, St
         }
     };
     Ok(Reader::new(Rc::from(bytes), LittleEndian))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_directories_are_also_those_beside_the_binary() {
+        let dirs = ["debug", "/usr/debug"].map(PathBuf::from);
+        assert_eq!(around(Path::new("/bin/x"), &dirs), ["debug", "/usr/debug", "/bin/debug"].map(PathBuf::from));
+    }
 }

@@ -223,7 +223,11 @@ pub(super) fn reg(c: &mut Checker, call: &Call) -> Typed {
         return c.error("E0464", call.span, "this kind of probe has no registers", "");
     }
     let first = call.arg(0)?;
-    let name = constant_string(c, first, "the register")?;
+    let mut name = constant_string(c, first, "the register")?;
+    // The same name on every architecture.
+    if name == "pc" {
+        name = "ip".into();
+    }
     let registers = crate::target::X86_64.registers;
     if !registers.iter().any(|(r, _)| *r == name) {
         let names: Vec<_> = registers.iter().map(|(r, _)| *r).collect();

@@ -1,0 +1,3 @@
+mode: tool
+args: run --info
+oracle: none

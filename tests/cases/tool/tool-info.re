@@ -1,0 +1,1 @@
+(?s).*Arch: x86_64\n.*\n  loop: (yes|no)\n.*\n  kprobe_session: (yes|no)\n.*
