@@ -9,6 +9,7 @@ use crate::driver::{self, Btf, Emit};
 use crate::link;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -63,14 +64,50 @@ pub(super) const RUN_FLAGS: &[&str] = &[
     "--check",
 ];
 
+/// Arguments still to be looked at.
+struct Words(VecDeque<OsString>);
+
+impl Iterator for Words {
+    type Item = OsString;
+
+    fn next(&mut self) -> Option<OsString> {
+        self.0.pop_front()
+    }
+}
+
+/// Letters that share a dash, as options of their own: `-ve X`, `-fjson`. `None` for
+/// what is no such word, and for numbers.
+fn letters(word: &str) -> Option<Vec<String>> {
+    let body = word.strip_prefix('-').filter(|b| b.len() > 1 && b.is_ascii() && *word != *"-kk")?;
+    if !body.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let mut out = Vec::new();
+    for (at, letter) in body.char_indices() {
+        let option = format!("-{letter}");
+        let valued = COMPILE_VALUES.contains(&option.as_str()) || RUN_VALUES.contains(&option.as_str());
+        out.push(option);
+        if valued {
+            let value = &body[at + 1..];
+            out.extend((!value.is_empty()).then(|| value.to_string()));
+            break;
+        }
+    }
+    Some(out)
+}
+
 /// Splits the arguments of `btc run` into those of the compilation, the script
 /// and those of the tracer.
 fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>, Vec<OsString>)> {
     let (mut compile, mut tracer, mut file) = (Vec::new(), Vec::new(), None);
-    let mut args = args.into_iter();
+    let mut args = Words(args.into());
     let mut inline = false;
     while let Some(arg) = args.next() {
         let text = arg.to_string_lossy().into_owned();
+        if let Some(words) = letters(&text) {
+            words.into_iter().rev().for_each(|w| args.0.push_front(w.into()));
+            continue;
+        }
         let option = text.split('=').next().unwrap_or("").to_string();
         let joined = text.contains('=') && text.starts_with("--");
         if text == "--" {
@@ -185,6 +222,9 @@ mod tests {
         assert_eq!(t, ["-c", "ls -l", "-q", "1", "--", "--x=2"]);
         let (_, f, t) = split(&["-v", "--verify-llvm-ir", "x.bt", "-5"]);
         assert_eq!((f, t), (Some(PathBuf::from("x.bt")), vec!["-v".to_string(), "-5".into()]));
+        let (c, _, t) = split(&["-vqe", "-e", "-fjson", "-kk", "-Iinc", "-5"]);
+        assert_eq!(c, ["-e", "-e", "-I", "inc"]);
+        assert_eq!(t, ["-v", "-q", "-f", "json", "-kk", "-5"]);
         let args = ["-q", "a", "-o", "file", "-5", "--map=@x=1", "b", "--", "c"].map(OsString::from);
         assert_eq!(parameters(&args), ["a", "-5", "b"]);
     }

@@ -381,12 +381,15 @@ fn argument(
 }
 
 /// Units in the order in which they must be attached so that several programs
-/// of one place run in the order of the script: kprobes and uprobes call the
-/// last one first (kernel/events/uprobes.c, kernel/kprobes.c), all others the
-/// first one first.
+/// of one place run in the order of the script: kprobes, uprobes and fentry call the
+/// last one first (kernel/kprobes.c, kernel/events/uprobes.c, kernel/bpf/trampoline.c),
+/// all others the first one first. So do kretprobes: their entries run last one first
+/// and each puts its return in front (kernel/trace/rethook.c).
 pub fn in_order(units: &[Unit]) -> impl Iterator<Item = &Unit> {
-    let backwards =
-        |u: &&Unit| matches!(u.places.first().map(|p| &p.how), Some(How::Kprobe { .. } | How::Uprobe { .. }));
+    let backwards = |u: &&Unit| {
+        let how = u.places.first().map(|p| &p.how);
+        matches!(how, Some(How::Kprobe { ret: false, .. } | How::Uprobe { .. } | How::Fentry { .. }))
+    };
     units.iter().filter(move |u| !backwards(u)).chain(units.iter().rev().filter(backwards))
 }
 

@@ -1,0 +1,2 @@
+needs: vm
+c: /bin/sync
