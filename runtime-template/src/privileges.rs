@@ -6,7 +6,9 @@
 //!
 //! What is left is: reading maps, running END, finding names of addresses. Commands
 //! that the script starts must be able to do what the user can, so a script with
-//! `system()` gives up nothing.
+//! `system()` gives up nothing. Nor does one that sets watchpoints later: perf events
+//! are for CAP_SYS_ADMIN only where perf_event_paranoid is 3 (Debian), and processes that
+//! were stopped for their watchpoint must go on, whoever owns them.
 
 use crate::context::Context;
 use crate::{sys, usage};
@@ -25,7 +27,6 @@ const CAPABILITIES: &[(&str, u32, bool)] = &[
 ];
 
 const DAC_OVERRIDE: u32 = 1;
-const KILL: u32 = 5;
 const SYS_ADMIN: u32 = 21;
 
 /// Has this process the capability that comprises the others?
@@ -51,7 +52,7 @@ pub fn missing(context: &Context<'_>) -> Vec<&'static str> {
 /// Gives up what a running tracer does not need.
 pub fn give_up(context: &Context<'_>) {
     let events = || context.manifest.events.iter().map(|e| &e.action);
-    if events().any(|a| matches!(a, Action::System(_))) {
+    if events().any(|a| matches!(a, Action::System(_) | Action::Watch { .. })) {
         return;
     }
     let mut keep = CAPABILITIES.iter().filter(|c| c.2).fold(0u64, |all, c| all | 1 << c.1);
@@ -59,10 +60,6 @@ pub fn give_up(context: &Context<'_>) {
     let files = events().any(|a| matches!(a, Action::Cat(_) | Action::SkbOutput { .. }));
     if files || context.options.output.is_some() {
         keep |= 1 << DAC_OVERRIDE;
-    }
-    // A process that was stopped for its watchpoint must go on, whoever owns it.
-    if events().any(|a| matches!(a, Action::Watch { .. })) {
-        keep |= 1 << KILL;
     }
     sys::keep_capabilities(keep);
 }
