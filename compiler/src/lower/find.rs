@@ -10,7 +10,7 @@ use super::function::Fun;
 use super::memory::width;
 use super::strings::NOT_FOUND;
 use super::{R, unsupported};
-use crate::clif::{Cmp, Ptr, Value};
+use crate::clif::{Block, Cmp, Ptr, Value};
 use crate::hir::tree::Expr;
 use crate::hir::types::{Space, Type};
 
@@ -83,65 +83,65 @@ impl Fun<'_, '_, '_> {
 
     /// As `order_of_bytes`, in a loop over the words of two places in scratch memory.
     fn order_of_words(&mut self, a: Own, b: Own, size: u32) -> Value {
-        let (result, counter) = (self.b.var(), self.b.var());
-        let (zero, done) = (self.b.iconst(0), self.b.create_block());
+        let (result, zero) = (self.b.var(), self.b.iconst(0));
         self.b.set(result, zero);
-        self.b.set(counter, zero);
-        let open = self.b.begin_loop();
-        let at = self.b.get(counter);
-        let more = self.b.compare_const(Cmp::Ult, at, i64::from(size));
-        self.b.loop_while(&open, more);
-        let (x, y) = (self.word_at(a, at), self.word_at(b, at));
-        let d = self.b.xor(x, y);
-        let differ = self.b.nonzero(d);
-        let decided = self.b.begin_if(differ);
-        // As big-endian numbers, words compare like their bytes.
-        let (x, y) = (self.b.bswap(x, width(8)), self.b.bswap(y, width(8)));
-        let (less, more) = (self.b.compare(Cmp::Ult, x, y), self.b.compare(Cmp::Ugt, x, y));
-        let (less, more) = (self.b.bool_value(less), self.b.bool_value(more));
-        let sign = self.b.sub(more, less);
-        self.b.set(result, sign);
-        self.b.jump(done);
-        self.b.end_if(decided);
-        let eight = self.b.iconst(8);
-        let next = self.b.add(at, eight);
-        self.b.set(counter, next);
-        self.b.end_loop(open);
-        self.b.jump(done);
-        self.b.seal(done);
-        self.b.switch_to(done);
+        self.count_up(size, 8, |f, at, done| {
+            let (x, y) = (f.word_at(a, at), f.word_at(b, at));
+            let d = f.b.xor(x, y);
+            let differ = f.b.nonzero(d);
+            let decided = f.b.begin_if(differ);
+            // As big-endian numbers, words compare like their bytes.
+            let (x, y) = (f.b.bswap(x, width(8)), f.b.bswap(y, width(8)));
+            let (less, more) = (f.b.compare(Cmp::Ult, x, y), f.b.compare(Cmp::Ugt, x, y));
+            let (less, more) = (f.b.bool_value(less), f.b.bool_value(more));
+            let sign = f.b.sub(more, less);
+            f.b.set(result, sign);
+            f.b.jump(done);
+            f.b.end_if(decided);
+        });
         self.b.get(result)
     }
 
     /// 1 if the first `length` of at most `size` bytes are equal.
     pub(super) fn equal_up_to(&mut self, a: Own, b: Own, size: u32, length: Value) -> Value {
         let (a, b) = (self.off_stack(a, size), self.off_stack(b, size));
-        let (result, counter) = (self.b.var(), self.b.var());
-        let (zero, one, done) = (self.b.iconst(0), self.b.iconst(1), self.b.create_block());
+        let (result, one) = (self.b.var(), self.b.iconst(1));
         self.b.set(result, one);
+        self.count_up(size, 1, |f, at, done| {
+            let (x, y) = (f.byte_at(a, at), f.byte_at(b, at));
+            let d = f.b.xor(x, y);
+            let within = f.b.compare(Cmp::Ult, at, length);
+            let within = f.b.bool_value(within);
+            let zero = f.b.iconst(0);
+            let mask = f.b.sub(zero, within);
+            let d = f.b.and(d, mask);
+            let differ = f.b.nonzero(d);
+            let decided = f.b.begin_if(differ);
+            f.b.set(result, zero);
+            f.b.jump(done);
+            f.b.end_if(decided);
+        });
+        self.b.get(result)
+    }
+
+    /// A loop over 0, `step`, ... below `end`; `body` may jump to the block it is given,
+    /// which is behind the loop.
+    pub(super) fn count_up(&mut self, end: u32, step: u32, body: impl FnOnce(&mut Self, Value, Block)) {
+        let counter = self.b.var();
+        let (zero, done) = (self.b.iconst(0), self.b.create_block());
         self.b.set(counter, zero);
         let open = self.b.begin_loop();
         let at = self.b.get(counter);
-        let more = self.b.compare_const(Cmp::Ult, at, i64::from(size));
+        let more = self.b.compare_const(Cmp::Ult, at, i64::from(end));
         self.b.loop_while(&open, more);
-        let (x, y) = (self.byte_at(a, at), self.byte_at(b, at));
-        let d = self.b.xor(x, y);
-        let within = self.b.compare(Cmp::Ult, at, length);
-        let within = self.b.bool_value(within);
-        let mask = self.b.sub(zero, within);
-        let d = self.b.and(d, mask);
-        let differ = self.b.nonzero(d);
-        let decided = self.b.begin_if(differ);
-        self.b.set(result, zero);
-        self.b.jump(done);
-        self.b.end_if(decided);
-        let next = self.b.add(at, one);
+        body(self, at, done);
+        let step = self.b.iconst(i64::from(step));
+        let next = self.b.add(at, step);
         self.b.set(counter, next);
         self.b.end_loop(open);
         self.b.jump(done);
         self.b.seal(done);
         self.b.switch_to(done);
-        self.b.get(result)
     }
 
     /// The place, or a copy that variable indices may go into.
@@ -224,32 +224,21 @@ impl Fun<'_, '_, '_> {
         rounds: u32,
         step: impl Fn(&mut Self, Value, Value) -> (Value, Value, Value),
     ) -> (Value, Value) {
-        let (i, j, counter) = (self.b.var(), self.b.var(), self.b.var());
-        let (zero, done) = (self.b.iconst(0), self.b.create_block());
-        for (var, value) in [(i, first), (j, zero), (counter, zero)] {
-            self.b.set(var, value);
-        }
-        let open = self.b.begin_loop();
-        let at = self.b.get(counter);
-        let more = self.b.compare_const(Cmp::Ult, at, i64::from(rounds));
-        self.b.loop_while(&open, more);
-        let (mut k, mut m, mut stop) = (self.b.get(i), self.b.get(j), zero);
-        for _ in 0..STRIDE {
-            (k, m, stop) = step(self, k, m);
-        }
-        self.b.set(i, k);
-        self.b.set(j, m);
-        let over = self.b.nonzero(stop);
-        let leave = self.b.begin_if(over);
-        self.b.jump(done);
-        self.b.end_if(leave);
-        let stride = self.b.iconst(i64::from(STRIDE));
-        let next = self.b.add(at, stride);
-        self.b.set(counter, next);
-        self.b.end_loop(open);
-        self.b.jump(done);
-        self.b.seal(done);
-        self.b.switch_to(done);
+        let (i, j, zero) = (self.b.var(), self.b.var(), self.b.iconst(0));
+        self.b.set(i, first);
+        self.b.set(j, zero);
+        self.count_up(rounds, STRIDE, |f, _, done| {
+            let (mut k, mut m, mut stop) = (f.b.get(i), f.b.get(j), zero);
+            for _ in 0..STRIDE {
+                (k, m, stop) = step(f, k, m);
+            }
+            f.b.set(i, k);
+            f.b.set(j, m);
+            let over = f.b.nonzero(stop);
+            let leave = f.b.begin_if(over);
+            f.b.jump(done);
+            f.b.end_if(leave);
+        });
         (self.b.get(i), self.b.get(j))
     }
 

@@ -445,32 +445,21 @@ impl Fun<'_, '_, '_> {
 
     /// The first position below `end` where `difference` is 0, or [`NOT_FOUND`].
     fn search(&mut self, place: Own, end: u32, difference: impl FnOnce(&mut Self, Value) -> Value) -> R<Value> {
-        let (result, counter) = (self.b.var(), self.b.var());
-        let (minus, zero, done) = (self.b.iconst(NOT_FOUND), self.b.iconst(0), self.b.create_block());
+        let (result, minus) = (self.b.var(), self.b.iconst(NOT_FOUND));
         self.b.set(result, minus);
-        self.b.set(counter, zero);
-        let open = self.b.begin_loop();
-        let at = self.b.get(counter);
-        let more = self.b.compare_const(Cmp::Ult, at, i64::from(end));
-        self.b.loop_while(&open, more);
-        let d = difference(self, at);
-        let found = self.b.compare_const(Cmp::Eq, d, 0);
-        let hit = self.b.begin_if(found);
-        self.b.set(result, at);
-        self.b.jump(done);
-        self.b.end_if(hit);
-        let byte = self.byte_at(place, at);
-        let over = self.b.compare_const(Cmp::Eq, byte, 0);
-        let stop = self.b.begin_if(over);
-        self.b.jump(done);
-        self.b.end_if(stop);
-        let one = self.b.iconst(1);
-        let next = self.b.add(at, one);
-        self.b.set(counter, next);
-        self.b.end_loop(open);
-        self.b.jump(done);
-        self.b.seal(done);
-        self.b.switch_to(done);
+        self.count_up(end, 1, |f, at, done| {
+            let d = difference(f, at);
+            let found = f.b.compare_const(Cmp::Eq, d, 0);
+            let hit = f.b.begin_if(found);
+            f.b.set(result, at);
+            f.b.jump(done);
+            f.b.end_if(hit);
+            let byte = f.byte_at(place, at);
+            let over = f.b.compare_const(Cmp::Eq, byte, 0);
+            let stop = f.b.begin_if(over);
+            f.b.jump(done);
+            f.b.end_if(stop);
+        });
         Ok(self.b.get(result))
     }
 

@@ -85,6 +85,15 @@ pub(super) struct ProbeState {
     pub binary: Option<btc_payload::binary::BinaryId>,
 }
 
+impl ProbeState {
+    /// A probe of which nothing is checked yet.
+    pub fn new(attach: AttachPoint, kind: ProgramKind, written: String, index: usize) -> ProbeState {
+        let scopes = vec![Scope::default()];
+        let (locals, fixed, binary) = (Vec::new(), Vec::new(), None);
+        ProbeState { attach, kind, written, index, locals, scopes, fixed, loops: 0, callbacks: 0, binary }
+    }
+}
+
 /// See the module's description.
 pub(super) struct Checker<'a> {
     pub env: &'a Environment<'a>,

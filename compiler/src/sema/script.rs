@@ -3,7 +3,7 @@
 //! In: the items of the script and its imports with macros expanded. Out:
 //! `hir::Program` and all diagnostics.
 
-use super::checker::{Checker, Learnt, ProbeState, Scope, unit};
+use super::checker::{Checker, Learnt, ProbeState, unit};
 use super::{Environment, config, probes, types};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
@@ -143,18 +143,8 @@ impl Checker<'_> {
         }
         // Unique, and readable in `bpftool prog`.
         let function = format!("p{index}_{}", provider.name);
-        self.probe = Some(ProbeState {
-            attach: attach.clone(),
-            kind: provider.kind,
-            written: probes::shown(provider, point, &attach),
-            index,
-            locals: Vec::new(),
-            scopes: vec![Scope::default()],
-            fixed: Vec::new(),
-            loops: 0,
-            callbacks: 0,
-            binary: None,
-        });
+        self.probe =
+            Some(ProbeState::new(attach.clone(), provider.kind, probes::shown(provider, point, &attach), index));
         self.resolve_line(&mut attach, point.span);
         self.check_attach_point(&attach, point);
         let predicate = probe.predicate.as_ref().and_then(|p| self.condition(p));
@@ -193,18 +183,7 @@ impl Checker<'_> {
             at: UserLocation::Symbol { name: Text::literal(function), offset: 0, demangled: false },
         };
         let kind = ProgramKind::Uprobe;
-        self.probe = Some(ProbeState {
-            attach: attach.clone(),
-            kind,
-            written: String::new(),
-            index,
-            locals: Vec::new(),
-            scopes: vec![Scope::default()],
-            fixed: Vec::new(),
-            loops: 0,
-            callbacks: 0,
-            binary: None,
-        });
+        self.probe = Some(ProbeState::new(attach.clone(), kind, String::new(), index));
         let address = self.expr(&ast::Expr { kind: ast::ExprKind::Identifier(format!("arg{arg}")), span });
         self.probe = None;
         let Some(address) = address else { return };
