@@ -24,7 +24,7 @@ pub fn parse(text: &str, symbol: impl Fn(&str) -> Option<u64>, place: u64) -> Op
     if !matches!(bytes, 1 | 2 | 4 | 8) {
         return None;
     }
-    let (mut numbers, mut constant) = ([0; UsdtPart::COUNT], 0);
+    let (mut numbers, mut constant) = ([0; UsdtPart::COUNT], 0i64);
     let mut set = |part: UsdtPart, value: u32| numbers[part as usize] = value;
     set(UsdtPart::Shift, 64 - 8 * bytes);
     set(UsdtPart::Signed, u32::from(size < 0));
@@ -53,20 +53,21 @@ pub fn parse(text: &str, symbol: impl Fn(&str) -> Option<u64>, place: u64) -> Op
         // Terms are split before their signs; a name has none.
         let mut rest = front;
         while !rest.is_empty() {
-            let end = rest[1..].find(['+', '-']).map_or(rest.len(), |i| i + 1);
+            let end = rest.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-')).map_or(rest.len(), |(i, _)| i);
             let (term, next) = rest.split_at(end);
-            constant += match integer(term) {
+            let value = match integer(term) {
                 Some(number) => number,
                 None => {
                     named = true;
                     symbol(term.trim_start_matches('+'))? as i64
                 }
             };
+            constant = constant.checked_add(value)?;
             rest = next;
         }
         if base == "%rip" {
             // Without a name it counts from the next instruction, whose place is not known.
-            constant -= if named { place as i64 } else { return None };
+            constant = constant.checked_sub(if named { place as i64 } else { return None })?;
         }
     }
     // Instructions have 32 bits of constant, which they extend.
@@ -85,7 +86,7 @@ fn integer(text: &str) -> Option<i64> {
         Some(hex) => u64::from_str_radix(hex, 16).ok()? as i64,
         None => digits.parse().ok()?,
     };
-    Some(if negative { -value } else { value })
+    if negative { value.checked_neg() } else { Some(value) }
 }
 
 /// Offset in `struct pt_regs` of a register by any of its names: rax, eax, ax, al.
@@ -145,6 +146,9 @@ mod tests {
             "8@%",
             "8@(",
             "8@%ah",
+            "8@é+1(%rbx)",
+            "8@$-0x8000000000000000",
+            "8@0x7fffffffffffffff+1",
         ];
         for text in bad {
             assert_eq!(numbers(text), None, "{text}");
