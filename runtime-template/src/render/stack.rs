@@ -66,7 +66,7 @@ impl Renderer<'_> {
         // Where a call returns to may be another line, or another function if the call
         // does not return: callers are looked up by the call's last byte.
         let back = (depth > 0 && address > 0) as u64;
-        let found = self.user.resolve(frames.pid, address - back);
+        let found = self.user.frame(frames.pid, address - back);
         let perf = frames.mode == StackMode::Perf;
         for (name, place) in found.inlined.iter().rev() {
             push_start(out, frames.mode, address, indent);

@@ -110,7 +110,7 @@ impl Renderer<'_> {
             KernelSymbol => self.kernel_symbol(out, word(bytes, 0)),
             UserSymbol => {
                 let pid = integer(bytes.get(8..).unwrap_or(&[]), 4, false) as u32;
-                match self.user.resolve(pid, word(bytes, 0)).name {
+                match &self.user.name(pid, word(bytes, 0)).name {
                     Some(name) => out.extend_from_slice(name.as_bytes()),
                     None => push_unnamed(out, word(bytes, 0)),
                 }

@@ -10,6 +10,7 @@ use crate::target::files;
 use blazesym::symbolize::source::{Elf, Process, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// A resolved user address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +43,8 @@ pub struct UserSymbols {
     symbolizer: Option<Symbolizer>,
     /// The same with debug information.
     detailed: Option<Symbolizer>,
-    answers: HashMap<(u32, u64), UserSymbol>,
+    /// By process, address, and whether source lines were asked for.
+    answers: HashMap<(u32, u64, bool), Rc<UserSymbol>>,
     processes: HashMap<u32, Vec<Mapping>>,
     /// Where the probed programs lie that are linked to fixed addresses: of processes
     /// that ended before they were looked at.
@@ -61,16 +63,25 @@ impl UserSymbols {
         UserSymbols { enabled, demangle, debug_info, ..UserSymbols::default() }
     }
 
-    /// Symbol of an address of a process.
-    pub fn resolve(&mut self, pid: u32, address: u64) -> UserSymbol {
+    /// The name of an address of a process.
+    pub fn name(&mut self, pid: u32, address: u64) -> Rc<UserSymbol> {
+        self.resolve(pid, address, false)
+    }
+
+    /// All that is known of an address on a stack.
+    pub fn frame(&mut self, pid: u32, address: u64) -> Rc<UserSymbol> {
+        self.resolve(pid, address, self.debug_info)
+    }
+
+    fn resolve(&mut self, pid: u32, address: u64, lines: bool) -> Rc<UserSymbol> {
         if !self.enabled {
-            return UserSymbol::default();
+            return Rc::default();
         }
-        if let Some(known) = self.answers.get(&(pid, address)) {
+        if let Some(known) = self.answers.get(&(pid, address, lines)) {
             return known.clone();
         }
-        let found = self.look_up(pid, address);
-        self.answers.insert((pid, address), found.clone());
+        let found = Rc::new(self.look_up(pid, address, lines));
+        self.answers.insert((pid, address, lines), found.clone());
         found
     }
 
@@ -117,11 +128,12 @@ impl UserSymbols {
         }));
     }
 
-    fn look_up(&mut self, pid: u32, address: u64) -> UserSymbol {
+    fn look_up(&mut self, pid: u32, address: u64, lines: bool) -> UserSymbol {
         let mapping = self.mapping(pid, address);
         let mut found = ask(&mut self.symbolizer, mapping.as_ref(), pid, address, false)
             .map_or_else(UserSymbol::default, |sym| describe(&sym, self.demangle));
-        if self.debug_info {
+        // Debug files may name what a stripped program does not.
+        if lines || self.debug_info && found.name.is_none() {
             let detailed = ask(&mut self.detailed, mapping.as_ref(), pid, address, true);
             let detailed = detailed.map_or_else(UserSymbol::default, |sym| describe(&sym, self.demangle));
             // The file's own name wins: of several for one place, debug files have
@@ -234,9 +246,9 @@ mod tests {
     #[test]
     fn own_functions_have_names() {
         let mut symbols = UserSymbols::new(true, true, true);
-        let found = symbols.resolve(std::process::id(), some_function());
-        assert!(found.name.is_some_and(|n| n.contains("some_function")), "own symbols are there");
+        let found = symbols.name(std::process::id(), some_function());
+        assert!(found.name.as_ref().is_some_and(|n| n.contains("some_function")), "own symbols are there");
         assert_eq!(found.offset, 0);
-        assert!(UserSymbols::new(false, true, true).resolve(1, 2).name.is_none());
+        assert!(UserSymbols::new(false, true, true).name(1, 2).name.is_none());
     }
 }
