@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
-use super::copy::{Copier, CopiedType, WHOLE};
+use super::copy::{CopiedType, Copier, WHOLE};
 use super::core::{CoreId, CoreKind, CoreTable};
 use super::ext::{self, Ext};
 use super::local::LocalTypes;
@@ -403,7 +403,8 @@ impl Encoder<'_> {
         for section in &self.input.copied.sections {
             let mut variables = Vec::new();
             for v in &section.variables {
-                let id = self.writer.variable(&v.name, self.copier.id(v.ty), Linkage::Global);
+                // Static, so that libbpf looks for no symbols (`btf_fixup_datasec`).
+                let id = self.writer.variable(&v.name, self.copier.id(v.ty), Linkage::Static);
                 variables.push((id, v.offset, v.size));
             }
             if !variables.is_empty() {

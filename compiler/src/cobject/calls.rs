@@ -149,4 +149,3 @@ pub(crate) fn resolve(units: &[Unit], (unit, function): Place, used: &Use) -> Re
         }
     })
 }
-

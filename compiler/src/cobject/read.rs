@@ -109,7 +109,13 @@ impl<'d> Reader<'d> {
         let initialised: BTreeSet<String> = self.initialised(&section, &variables).into_iter().collect();
         self.unit.maps = variables
             .into_iter()
-            .map(|v| Map { initialised: initialised.contains(&v.name), name: v.name, ty: v.ty, size: v.size, offset: v.offset })
+            .map(|v| Map {
+                initialised: initialised.contains(&v.name),
+                name: v.name,
+                ty: v.ty,
+                size: v.size,
+                offset: v.offset,
+            })
             .collect();
     }
 
@@ -152,7 +158,8 @@ impl<'d> Reader<'d> {
 
     /// Functions in the order of their code.
     fn functions(&mut self) -> Result<(), String> {
-        let mut symbols: Vec<_> = self.file.symbols().filter(|s| s.kind() == SymbolKind::Text && s.size() > 0).collect();
+        let mut symbols: Vec<_> =
+            self.file.symbols().filter(|s| s.kind() == SymbolKind::Text && s.size() > 0).collect();
         symbols.sort_by_key(|s| (s.address(), !s.is_global()));
         let code = match self.text {
             Some(index) => self.file.section_by_index(index).and_then(|s| s.data()).map_err(|e| e.to_string())?,
@@ -283,7 +290,9 @@ impl<'d> Reader<'d> {
             (Some(Global::Function(f)), LD_IMM64) => Use::Callback(f),
             (Some(Global::Map(map)), LD_IMM64) => Use::Map(map),
             (Some(Global::Data { section, offset }), LD_IMM64) => Use::Data { section, offset },
-            _ if self.unit.programs.contains_key(name) => Use::Wrong(format!("it refers to `{name}`, which is a program")),
+            _ if self.unit.programs.contains_key(name) => {
+                Use::Wrong(format!("it refers to `{name}`, which is a program"))
+            }
             _ => Use::Wrong(format!("it refers to `{name}` in a way that cannot be linked")),
         }
     }

@@ -32,9 +32,10 @@ pub fn append(units: &[Unit], linkage: &Linkage, input: &mut ObjectInput<'_>) ->
         input,
     };
     linker.input.copied.blobs = units.iter().map(|u| u.btf.clone()).collect();
-    let functions = linkage.placed().iter().map(|&place| {
-        linker.function(place).map_err(|message| LinkError { unit: place.0, message })
-    });
+    let functions = linkage
+        .placed()
+        .iter()
+        .map(|&place| linker.function(place).map_err(|message| LinkError { unit: place.0, message }));
     let functions = functions.collect::<Result<Vec<_>, _>>()?;
     linker.input.functions.extend(functions);
     Ok(())

@@ -18,8 +18,8 @@ mod write;
 
 use anyhow::Result;
 
-use crate::btf::core::{CoreId, CoreTable};
 use crate::btf::copy::CopiedType;
+use crate::btf::core::{CoreId, CoreTable};
 use crate::btf::encode::{Copied, KsymDef, MapDef, VariableDef};
 use crate::ctypes::TypeStore;
 

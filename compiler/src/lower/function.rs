@@ -88,7 +88,9 @@ pub(super) fn program<'p>(cx: &mut Cx<'p>, module: &mut Module, index: usize, pr
 fn own_stack(probe: &Probe) -> u32 {
     let mut called = 0;
     let mut look = |node: Node<'_>| {
-        if let Node::Expr(Expr { kind: ExprKind::Intrinsic { which: Intrinsic::Imported { stack, .. }, .. }, .. }) = node {
+        if let Node::Expr(Expr { kind: ExprKind::Intrinsic { which: Intrinsic::Imported { stack, .. }, .. }, .. }) =
+            node
+        {
             called = called.max(*stack);
         }
     };

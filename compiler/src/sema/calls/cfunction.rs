@@ -22,7 +22,12 @@ pub(super) fn call(c: &mut Checker, call: &Call, function: &CFunction) -> Typed 
     let signature = &function.signature;
     if signature.variadic || signature.params.len() > REGISTERS {
         let message = format!("`{}` of {} cannot be called", call.name, function.file);
-        return c.error("E0480", call.span, message, "BPF passes at most five arguments, and no variable number of them");
+        return c.error(
+            "E0480",
+            call.span,
+            message,
+            "BPF passes at most five arguments, and no variable number of them",
+        );
     }
     let usage = usage(c, call.name, function);
     if call.args.len() != signature.params.len() {
@@ -136,7 +141,9 @@ fn pointer(c: &mut Checker, value: Expr, want: &Type, what: &str, usage: &str) -
 fn alike(c: &Checker, a: &Type, b: &Type) -> bool {
     match (a, b) {
         (Type::Int { size: x, .. }, Type::Int { size: y, .. }) => x == y,
-        (Type::Struct { ctype: x }, Type::Struct { ctype: y }) => x == y || c.types().name_of(*x) == c.types().name_of(*y),
+        (Type::Struct { ctype: x }, Type::Struct { ctype: y }) => {
+            x == y || c.types().name_of(*x) == c.types().name_of(*y)
+        }
         (Type::Pointer { to: x, .. }, Type::Pointer { to: y, .. }) => {
             **x == Type::Void || **y == Type::Void || alike(c, x, y)
         }
