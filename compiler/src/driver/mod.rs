@@ -27,6 +27,7 @@ use anyhow::Context;
 use btc_payload::header;
 use btc_payload::probe::AttachPoint;
 use object::Compiled;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -192,10 +193,13 @@ impl Imported {
     fn new(objects: Vec<(Unit, Span)>, types: &TypeStore, diagnostics: &mut Diagnostics) -> Self {
         let (units, spans): (Vec<Unit>, Vec<Span>) = objects.into_iter().unzip();
         let (functions, twice) = cobject::signatures(&units, types);
+        let mut pairs: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
         for t in twice {
-            let ((first, again), name) = (t.units, t.name);
+            pairs.entry(t.units).or_default().push(format!("`{}`", t.name));
+        }
+        for ((first, again), names) in pairs {
             diagnostics.push(
-                Diagnostic::error("E0337", format!("two C files define `{name}`"))
+                Diagnostic::error("E0337", format!("two C files define {}", names.join(", ")))
                     .at(spans[again], format!("`{}` does", units[again].name))
                     .also(spans[first], format!("`{}` does, too", units[first].name))
                     .help("make one of them `static`, or `__attribute__((weak))`"),

@@ -7,6 +7,7 @@
 
 use super::Call;
 use crate::cobject::CFunction;
+use crate::ctypes::CKind;
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::{Space, Type};
@@ -20,14 +21,9 @@ const REGISTERS: usize = 5;
 /// A call of an imported function.
 pub(super) fn call(c: &mut Checker, call: &Call, function: &CFunction) -> Typed {
     let signature = &function.signature;
-    if signature.variadic || signature.params.len() > REGISTERS {
+    if let Some(why) = impossible(c, function) {
         let message = format!("`{}` of {} cannot be called", call.name, function.file);
-        return c.error(
-            "E0480",
-            call.span,
-            message,
-            "BPF passes at most five arguments, and no variable number of them",
-        );
+        return c.error("E0480", call.span, message, &why);
     }
     let usage = usage(c, call.name, function);
     if call.args.len() != signature.params.len() {
@@ -51,10 +47,6 @@ pub(super) fn call(c: &mut Checker, call: &Call, function: &CFunction) -> Typed 
         args.push(argument(c, value, want, &what, &usage)?);
     }
     let ty = types::from_ctype(c.types(), signature.ret, Space::Kernel);
-    if !(ty == Type::Void || ty.is_scalar()) || is_float(c, function) {
-        let message = format!("`{}` returns `{}`", call.name, c.types().name_of(signature.ret));
-        return c.error("E0480", call.span, message, "only numbers and pointers can be returned");
-    }
     let which = Intrinsic::Imported { name: call.name.to_string(), stack: function.stack, fetches: function.fetches };
     Some(Expr { kind: ExprKind::Intrinsic { which, args }, ty, span: call.span })
 }
@@ -63,10 +55,21 @@ fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
-/// A floating-point number is no `void`, though scripts have no other type for it.
-fn is_float(c: &Checker, function: &CFunction) -> bool {
-    let ret = c.types().resolved(function.signature.ret);
-    matches!(ret.kind, crate::ctypes::CKind::Float { .. })
+/// Why a function cannot be called from a script, if so.
+fn impossible(c: &Checker, function: &CFunction) -> Option<String> {
+    let signature = &function.signature;
+    if signature.variadic || signature.params.len() > REGISTERS {
+        return Some("BPF passes at most five arguments, and no variable number of them".into());
+    }
+    let store = c.types();
+    let is_void = |id| matches!(store.resolved(id).kind, CKind::Void);
+    let fits = |id| types::from_ctype(store, id, Space::Kernel).is_scalar();
+    if !is_void(signature.ret) && !fits(signature.ret) {
+        return Some(format!("it returns `{}`, neither a number nor a pointer", store.name_of(signature.ret)));
+    }
+    let (name, ty) = signature.params.iter().find(|(_, ty)| !fits(*ty))?;
+    let name = name.as_deref().map(|n| format!(" {n}")).unwrap_or_default();
+    Some(format!("it takes `{}{name}`, neither a number nor a pointer", store.name_of(*ty)))
 }
 
 /// How the function is called, for messages.
