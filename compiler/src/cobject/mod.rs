@@ -15,6 +15,8 @@ mod calls;
 mod ext;
 mod read;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 pub use calls::{LinkError, Linkage};
 pub(crate) use calls::{Place, Resolved, resolve};
