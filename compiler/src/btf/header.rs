@@ -82,8 +82,9 @@ impl Dump<'_> {
             if text.is_empty() || !(tag || record.kind == Kind::Typedef) {
                 continue;
             }
-            // The compiler's own.
-            let name = if text.starts_with("__builtin_") { text.to_string() } else { self.unique(tag, text) };
+            // The names of the compiler's own types are taken.
+            let own = if text.starts_with("__builtin_") { "_" } else { "" };
+            let name = self.unique(tag, &format!("{own}{text}"));
             self.names.insert(id, name);
         }
     }
@@ -138,7 +139,8 @@ impl Dump<'_> {
         }
         match record.kind {
             Kind::Ptr => self.define(record.size_or_type, true, depth + 1),
-            Kind::Array => self.define(record.word(0), pointed, depth + 1),
+            // Elements must be complete, wherever the array is.
+            Kind::Array => self.define(record.word(0), false, depth + 1),
             Kind::FuncProto => {
                 self.define(record.size_or_type, true, depth + 1);
                 (0..record.vlen).for_each(|i| self.define(record.word(2 * i + 1), true, depth + 1));
@@ -164,10 +166,8 @@ impl Dump<'_> {
         if self.done.insert((id, false)) {
             self.define(record.size_or_type, true, depth + 1);
             let name = self.names.get(&id).cloned().unwrap_or_default();
-            if !name.starts_with("__builtin_") {
-                let text = self.declare(record.size_or_type, name, depth);
-                let _ = writeln!(self.out, "typedef {text};\n");
-            }
+            let text = self.declare(record.size_or_type, name, depth);
+            let _ = writeln!(self.out, "typedef {text};\n");
         }
         if !pointed && self.done.insert((id, true)) {
             self.define(record.size_or_type, false, depth + 1);
