@@ -23,7 +23,7 @@ mod typeexpr;
 pub mod types;
 mod userargs;
 
-use crate::ctypes::{CTypeId, TypeStore};
+use crate::ctypes::{CTypeId, TagKind, TypeStore};
 use crate::debuginfo::Parameter;
 use crate::hir::tree::Limits;
 use btc_payload::binary::BinaryId;
@@ -85,6 +85,11 @@ pub trait Facts {
     fn user_parameters(&self, path: &str, function: &str) -> Result<(BinaryId, Vec<Parameter>), String> {
         let _ = function;
         Err(format!("{path} is not read here"))
+    }
+    /// A type of a user binary by its name, and the build that it holds for.
+    fn user_type(&self, path: &str, tag: Option<TagKind>, name: &str) -> Option<(BinaryId, CTypeId)> {
+        let _ = (path, tag, name);
+        None
     }
     /// Where the code of a source line lies in a user binary, and in which build.
     fn user_line(&self, path: &str, file: &str, line: u32) -> Result<(BinaryId, Vec<LinePlace>), String> {
