@@ -23,6 +23,7 @@ mod typeexpr;
 pub mod types;
 mod userargs;
 
+use crate::cobject::Functions;
 use crate::ctypes::{CTypeId, TagKind, TypeStore};
 use crate::debuginfo::Parameter;
 use crate::hir::tree::Limits;
@@ -111,6 +112,8 @@ pub struct Environment<'a> {
     pub types: &'a TypeStore,
     /// Tracepoints and constants.
     pub facts: &'a dyn Facts,
+    /// Functions of imported C files.
+    pub imported: &'a Functions,
     /// `--unsafe`: may system(), signal() and the like be used?
     pub allow_unsafe: bool,
     /// Settings given with the build (`--config`, environment); the script's own
