@@ -37,6 +37,8 @@ pub(super) struct MapInfo {
     pub span: Span,
     /// Where the value's type was decided, for messages.
     pub value_span: Span,
+    /// Indices of the probes that use it.
+    pub users: BTreeSet<usize>,
 }
 
 /// What a round of inference found.
@@ -104,6 +106,10 @@ pub(super) struct Checker<'a> {
     /// Variables to be declared before an `if`: the probe, the place, the name.
     lifted: Vec<(usize, Span, String)>,
     pub learnt: Learnt,
+    /// Indices of the probes that use what was learnt.
+    pub stale: BTreeSet<usize>,
+    /// Maps whose type was asked for and not known.
+    pub unknown: BTreeSet<String>,
     /// All that is stored into maps is known.
     pub settled: bool,
     pub diagnostics: Vec<Diagnostic>,
@@ -122,6 +128,8 @@ impl<'a> Checker<'a> {
             local_types: BTreeMap::new(),
             lifted: Vec::new(),
             learnt: Learnt::Nothing,
+            stale: BTreeSet::new(),
+            unknown: BTreeSet::new(),
             settled: false,
             diagnostics: Vec::new(),
             program: tree::Program::default(),
@@ -133,6 +141,8 @@ impl<'a> Checker<'a> {
     /// Forgets what the last round built, keeps what it learnt.
     pub fn begin_round(&mut self) {
         self.learnt = Learnt::Nothing;
+        self.stale.clear();
+        self.unknown.clear();
         self.diagnostics.clear();
         self.program = tree::Program { limits: self.env.limits, ..tree::Program::default() };
         self.probe = None;
@@ -210,7 +220,8 @@ impl<'a> Checker<'a> {
         self.lifted.push((probe, at, name.to_string()));
         // The variables behind it get other numbers.
         self.local_types.retain(|known, _| known.0 != probe);
-        self.learnt = Learnt::New;
+        self.learn(true);
+        self.stale.insert(probe);
         true
     }
 
@@ -257,6 +268,7 @@ impl<'a> Checker<'a> {
             let new = local.ty == Type::Void;
             local.ty = joined.clone();
             self.local_types.insert((p.index, id.0), joined);
+            self.stale.insert(p.index);
             self.learn(new);
         }
         true
@@ -274,9 +286,16 @@ impl<'a> Checker<'a> {
 
     // Maps.
 
+    /// Notes that what is known of a map has changed for those who use it.
+    pub fn spread(&mut self, map: usize) {
+        self.stale.extend(&self.maps[map].users);
+    }
+
     /// The map of that name, known from now on.
     pub fn map(&mut self, name: &str, span: Span) -> MapId {
+        let user = self.probe.as_ref().map(|p| p.index);
         if let Some(&id) = self.map_names.get(name) {
+            self.map_info_mut(id).users.extend(user);
             return id;
         }
         let id = MapId(self.maps.len() as u32);
@@ -288,6 +307,7 @@ impl<'a> Checker<'a> {
             assigned: false,
             span,
             value_span: span,
+            users: user.into_iter().collect(),
         });
         self.map_names.insert(name.into(), id);
         id
@@ -326,6 +346,7 @@ impl<'a> Checker<'a> {
         if info.key.as_ref() != Some(&joined) {
             let new = info.key.is_none();
             self.map_info_mut(id).key = Some(joined);
+            self.spread(id.0 as usize);
             self.learn(new);
         }
         Some(())
@@ -357,6 +378,7 @@ impl<'a> Checker<'a> {
             if first {
                 info.value_span = span;
             }
+            self.spread(id.0 as usize);
             self.learn(first);
         }
         Some(())

@@ -1,9 +1,9 @@
-//! A whole script: settings, map declarations, probes, rounds of inference.
+//! A whole script: settings, map declarations, probes.
 //!
 //! In: the items of the script and its imports with macros expanded. Out:
 //! `hir::Program` and all diagnostics.
 
-use super::checker::{Checker, Learnt, ProbeState, unit};
+use super::checker::{Checker, ProbeState, unit};
 use super::{Environment, config, probes, types};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
@@ -13,11 +13,6 @@ use crate::syntax::ast;
 use btc_payload::event::Action;
 use btc_payload::manifest::MapKind;
 use btc_payload::probe::{AttachPoint, Text, TextPart, UserLocation, WatchTarget};
-
-/// Rounds that only widen types after which inference gives up: no type can be
-/// widened that often. Rounds in which something gets its first type are as many
-/// as the longest chain of maps that take theirs from one another.
-const MAX_WIDENINGS: usize = 64;
 
 /// Types a script and builds its typed tree. The tree is complete only when no
 /// diagnostic is an error.
@@ -33,36 +28,8 @@ pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, V
 }
 
 impl Checker<'_> {
-    /// Walks the script until a round learns nothing.
-    fn rounds(&mut self, script: &ast::Script) {
-        let mut widenings = 0;
-        while widenings < MAX_WIDENINGS {
-            self.begin_round();
-            self.script(script);
-            match self.learnt {
-                Learnt::New => {}
-                Learnt::Wider => widenings += 1,
-                Learnt::Nothing => {
-                    if !self.guess() {
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives a type to a map that takes it from nothing but itself, such as the
-    /// counter of `@x = @x + 1`: the smallest integer, which further rounds widen.
-    /// False where there is none, or where another error is to be mended first.
-    fn guess(&mut self) -> bool {
-        if self.diagnostics.iter().any(|d| d.is_error() && d.code != "E0221") {
-            return false;
-        }
-        let map = self.maps.iter_mut().find(|m| m.assigned && m.value.is_none());
-        map.map(|m| m.value = Some(Type::Int { size: 1, signed: true })).is_some()
-    }
-
-    fn script(&mut self, script: &ast::Script) {
+    /// One walk over the whole script.
+    pub(super) fn script(&mut self, script: &ast::Script) {
         for item in &script.items {
             match item {
                 ast::Item::Config(entries) => {
@@ -126,7 +93,8 @@ impl Checker<'_> {
         self.map_info_mut(id).declared = Some((kind, entries));
     }
 
-    fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
+    /// Types and builds a block for one of its attach points.
+    pub(super) fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
         let filled = probes::fill_kind(point, &self.env.parameters);
         let point = filled.as_ref().unwrap_or(point);
         let (provider, mut attach) = match probes::parse(point) {
