@@ -156,8 +156,8 @@ struct Cx<'p> {
     maps: Vec<MapInfo>,
     requirements: Vec<(Feature, String, Span)>,
     functions: Vec<Function>,
-    /// Helpers whose failure is reported, and where; events behind those of the script.
-    failures: Vec<(&'static str, Span)>,
+    /// Failures that are reported, and where; events behind those of the script.
+    failures: Vec<(failure::Failure, Span)>,
     /// Subprograms by what they compute.
     subprograms: BTreeMap<Subprogram, FuncId>,
     /// Bytes of the largest scratch frame; 0: nobody needs one.
@@ -178,7 +178,7 @@ enum Subprogram {
     /// Counts a loss: number of the counter.
     CountLoss,
     /// Sends the record of a failed helper: result, number of the event.
-    HelperError,
+    Failed,
 }
 
 /// Maps that the runtime and programs share, behind those of the script.
