@@ -30,6 +30,8 @@ pub(super) struct MapInfo {
     /// `None` until the first use tells.
     pub key: Option<Type>,
     pub value: Option<Type>,
+    /// Was a signed number stored that is no literal?
+    pub signed: bool,
     /// From `let @m = kind(entries)`.
     pub declared: Option<(MapKind, u32)>,
     /// Is something stored in it, even if its type is not known yet?
@@ -103,6 +105,8 @@ pub(super) struct Checker<'a> {
     map_names: BTreeMap<String, MapId>,
     /// Types of variables by probe and order of declaration.
     local_types: BTreeMap<(usize, u32), Type>,
+    /// Those of them that a signed number was assigned to that is no literal.
+    signed_locals: BTreeSet<(usize, u32)>,
     /// Variables to be declared before an `if`: the probe, the place, the name.
     lifted: Vec<(usize, Span, String)>,
     pub learnt: Learnt,
@@ -126,6 +130,7 @@ impl<'a> Checker<'a> {
             maps: Vec::new(),
             map_names: BTreeMap::new(),
             local_types: BTreeMap::new(),
+            signed_locals: BTreeSet::new(),
             lifted: Vec::new(),
             learnt: Learnt::Nothing,
             stale: BTreeSet::new(),
@@ -259,10 +264,19 @@ impl<'a> Checker<'a> {
     }
 
     /// Widens a variable's type so that it holds `ty`; false where nothing holds both.
-    pub fn widen_local(&mut self, id: LocalId, ty: &Type) -> bool {
+    /// `natural`: the value is a literal that is not negative.
+    pub fn widen_local(&mut self, id: LocalId, ty: &Type, natural: bool) -> bool {
         let Some(p) = self.probe.as_mut() else { return false };
+        let place = (p.index, id.0);
+        let old_natural = !self.signed_locals.contains(&place);
+        if !natural && is_signed(ty) {
+            self.signed_locals.insert(place);
+        }
         let local = &mut p.locals[id.0 as usize];
-        let joined = if local.ty == Type::Void { Some(ty.clone()) } else { types::join(&local.ty, ty) };
+        let joined = match &local.ty {
+            Type::Void => Some(ty.clone()),
+            old => types::join_naturals((old, old_natural), (ty, natural)),
+        };
         let Some(joined) = joined else { return false };
         if joined != local.ty {
             let new = local.ty == Type::Void;
@@ -272,6 +286,29 @@ impl<'a> Checker<'a> {
             self.learn(new);
         }
         true
+    }
+
+    /// Where a variable holds the address of another one whose type turned out to be
+    /// larger than it was taken for, it points to the larger type.
+    pub fn follow_address(&mut self, id: LocalId, value: &Expr) {
+        let (ExprKind::AddressOfLocal(_) | ExprKind::AddressOfMap { .. }, Type::Pointer { to: new, .. }) =
+            (&value.kind, &value.ty)
+        else {
+            return;
+        };
+        let Some(p) = self.probe.as_mut() else { return };
+        let local = &mut p.locals[id.0 as usize];
+        let Type::Pointer { to: old, space: Space::Bpf } = &local.ty else { return };
+        let grew = match (&**old, &**new) {
+            (Type::Int { size: old, .. }, Type::Int { size: new, .. }) => old < new,
+            _ => old != new && types::join(old, new).as_ref() == Some(new),
+        };
+        if grew {
+            local.ty = value.ty.clone();
+            self.local_types.insert((p.index, id.0), value.ty.clone());
+            self.stale.insert(p.index);
+            self.learn(false);
+        }
     }
 
     /// A local the compiler itself needs.
@@ -303,6 +340,7 @@ impl<'a> Checker<'a> {
             name: name.into(),
             key: None,
             value: None,
+            signed: false,
             declared: None,
             assigned: false,
             span,
@@ -352,13 +390,17 @@ impl<'a> Checker<'a> {
         Some(())
     }
 
-    /// Makes a map's value hold `ty`.
-    pub fn widen_value(&mut self, id: MapId, ty: &Type, span: Span) -> Option<()> {
+    /// Makes a map's value hold `ty`. `natural`: the value is a literal that is not negative.
+    pub fn widen_value(&mut self, id: MapId, (ty, natural): (&Type, bool), span: Span) -> Option<()> {
         let info = self.map_info(id);
         let joined = match &info.value {
             None => Some(ty.clone()),
-            Some(old) => types::join(old, ty),
+            Some(old) => types::join_naturals((old, !info.signed), (ty, natural)),
         };
+        if !natural && is_signed(ty) {
+            self.map_info_mut(id).signed = true;
+        }
+        let info = self.map_info(id);
         let Some(joined) = joined else {
             let (old, first) = (info.value.clone().unwrap_or(Type::Void), info.value_span);
             let message =
@@ -431,6 +473,10 @@ impl<'a> Checker<'a> {
     }
 }
 
+fn is_signed(ty: &Type) -> bool {
+    matches!(ty, Type::Int { signed: true, .. })
+}
+
 /// A constant.
 pub(super) fn constant(value: u64, ty: Type, span: Span) -> Expr {
     Expr { kind: ExprKind::Const(value), ty, span }
@@ -443,6 +489,11 @@ pub(super) fn literal(e: &Expr) -> Option<i128> {
         (ExprKind::Const(v), Type::Int { signed: false, .. }) => Some(i128::from(*v)),
         _ => None,
     }
+}
+
+/// Is it a literal that is not negative? Such a number is at home in unsigned types, too.
+pub(super) fn is_natural(e: &Expr) -> bool {
+    literal(e).is_some_and(|v| v >= 0)
 }
 
 /// The key of scalar maps.

@@ -17,6 +17,8 @@ use btc_payload::probe::{AttachPoint, Text, TextPart, UserLocation, WatchTarget}
 /// Types a script and builds its typed tree. The tree is complete only when no
 /// diagnostic is an error.
 pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, Vec<Diagnostic>) {
+    let expanded = expand_kinds(script);
+    let script = expanded.as_ref().unwrap_or(script);
     let mut checker = Checker::new(env);
     checker.rounds(script);
     // What no round found a value for has none.
@@ -25,6 +27,23 @@ pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, V
         checker.rounds(script);
     }
     checker.finish()
+}
+
+/// The script with each attach point whose kind is a pattern replaced by those it stands
+/// for; `None` where there is none.
+fn expand_kinds(script: &ast::Script) -> Option<ast::Script> {
+    let mut out = script.clone();
+    let mut any = false;
+    for item in &mut out.items {
+        let ast::Item::Probe(probe) = item else { continue };
+        let one = |p: ast::AttachPoint| {
+            let found = probes::expand_kind(&p);
+            any |= !found.is_empty();
+            if found.is_empty() { vec![p] } else { found }
+        };
+        probe.attach_points = std::mem::take(&mut probe.attach_points).into_iter().flat_map(one).collect();
+    }
+    any.then_some(out)
 }
 
 impl Checker<'_> {
@@ -114,10 +133,14 @@ impl Checker<'_> {
         self.probe =
             Some(ProbeState::new(attach.clone(), provider.kind, probes::shown(provider, point, &attach), index));
         self.resolve_line(&mut attach, point.span);
+        let before = self.diagnostics.len();
         self.check_attach_point(&attach, point);
         let predicate = probe.predicate.as_ref().and_then(|p| self.condition(p));
         let body = self.block(&probe.body);
         let Some(state) = self.probe.take() else { return };
+        if self.left_out(before, point) {
+            return;
+        }
         if dropped {
             return;
         }
@@ -179,6 +202,23 @@ impl Checker<'_> {
             binary: None,
             span,
         });
+    }
+
+    /// Is this attach point one of a tracepoint whose fields are not known, in a script that
+    /// does without probes that are missing? What was found wrong `since` is forgotten then.
+    fn left_out(&mut self, since: usize, point: &ast::AttachPoint) -> bool {
+        let missing = config::value(&self.program.settings, "missing_probes");
+        let policy = missing.is_some_and(|m| m != "error");
+        if !policy || !self.diagnostics[since..].iter().any(|d| d.code == "E0283") {
+            return false;
+        }
+        self.diagnostics.truncate(since);
+        if missing == Some("warn") {
+            let d =
+                Diagnostic::warning("W0283", format!("`{}` is left out: nothing is known of its fields", point.text));
+            self.report(d.at(point.span, "not in the reference kernel"));
+        }
+        true
     }
 
     fn note_parameters(&mut self, point: &ast::AttachPoint) {

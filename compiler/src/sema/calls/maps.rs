@@ -162,7 +162,7 @@ pub(super) fn find(c: &mut Checker, call: &Call) -> Typed {
         Some(id) => id,
         None => c.declare_local(name, None, target.span)?,
     };
-    if !c.widen_local(into, &value) {
+    if !c.widen_local(into, &value, false) {
         let message = format!("`{name}` cannot hold `{}`", c.spell(&value));
         return c.error("E0203", target.span, message, "another type");
     }
