@@ -32,7 +32,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Without a child yet.
     pub fn new(manifest: &'a Manifest, options: Options, settings: Settings) -> Context<'a> {
-        let (features, btf) = (Features::default(), OnceCell::new());
+        let (features, btf) = (Features::without(&options.no_features), OnceCell::new());
         Context { manifest, source: Cow::Borrowed(""), options, settings, features, child: None, btf }
     }
 

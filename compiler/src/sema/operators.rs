@@ -136,7 +136,7 @@ impl Checker<'_> {
         };
         let ty = Type::Int { size: 8, signed: !unsigned || op == Written::Subtract };
         if matches!(op, Written::Divide | Written::Modulo) && literal(&r) == Some(0) {
-            self.warn("W0262", span, "division by zero", "gives 0 (`%`: the left side)");
+            self.warn("W0262", span, "division by zero", "gives 1");
         }
         let (l, r) = (self.integer(l, !unsigned, "this")?, self.integer(r, !unsigned, "this")?);
         let (l, r) = (convert(l, ty.clone()), convert(r, ty.clone()));

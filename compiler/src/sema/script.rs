@@ -247,6 +247,9 @@ impl Checker<'_> {
         self.program.license = config::value(&self.program.settings, "license").unwrap_or("GPL").to_string();
         let maps = std::mem::take(&mut self.maps);
         for info in &maps {
+            if info.declared.is_some() && info.key.is_none() && info.value.is_none() {
+                self.warn("W0233", info.span, format!("map `{}` is never used", info.name), "declared here");
+            }
             let key = info.key.clone().unwrap_or(Type::Tuple(Vec::new()));
             // A map that nothing is stored into has no type; uses of it have been
             // reported. A mere declaration is kept as a map of integers.

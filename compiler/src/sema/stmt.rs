@@ -11,6 +11,7 @@ use crate::hir::tree::{Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::hir::types::Type;
 use crate::span::Span;
 use crate::syntax::ast::{self, StatementKind};
+use btc_payload::event::Action;
 use btc_payload::start::StartValue;
 use std::collections::BTreeSet;
 
@@ -22,10 +23,9 @@ impl Checker<'_> {
     pub(super) fn block(&mut self, block: &ast::Block) -> Block {
         self.push_scope();
         let mut out = self.statements(&block.statements);
-        if let Some(v) = &block.value
-            && let Some(e) = self.expr(v)
-        {
-            out.statements.push(statement(e));
+        if let Some(v) = &block.value {
+            self.warn_unreachable(&out.statements, v.span);
+            out.statements.extend(self.expr(v).map(statement));
         }
         self.pop_scope();
         out
@@ -34,10 +34,38 @@ impl Checker<'_> {
     /// Statements in the scope at hand.
     pub(super) fn statements(&mut self, list: &[ast::Statement]) -> Block {
         let mut out = Vec::new();
+        let mut ended = false;
         for s in list {
+            ended = ended || self.warn_unreachable(&out, s.span);
             self.statement(s, &mut out);
         }
         Block { statements: out }
+    }
+
+    /// Warns of what follows the end of a probe or loop.
+    fn warn_unreachable(&mut self, before: &[Stmt], span: Span) -> bool {
+        let ended = before.last().is_some_and(|last| self.ends(last));
+        if ended {
+            self.warn("W0209", span, "this is never reached", "what stands before it ends the probe or the loop");
+        }
+        ended
+    }
+
+    /// Is what follows a statement in its block never run?
+    fn ends(&self, s: &Stmt) -> bool {
+        match &s.kind {
+            StmtKind::Return(_) | StmtKind::Break | StmtKind::Continue => true,
+            StmtKind::Block(b) => self.block_ends(b),
+            StmtKind::If { then, otherwise, .. } => self.block_ends(then) && self.block_ends(otherwise),
+            StmtKind::Expr(Expr { kind: ExprKind::Emit { event, .. }, .. }) => {
+                self.program.events[event.0 as usize].action == Action::Exit
+            }
+            _ => false,
+        }
+    }
+
+    fn block_ends(&self, b: &Block) -> bool {
+        b.statements.last().is_some_and(|last| self.ends(last))
     }
 
     fn statement(&mut self, s: &ast::Statement, out: &mut Vec<Stmt>) {

@@ -163,7 +163,9 @@ impl Plan {
             let written = &context.manifest.programs[named].written;
             let found = expand(context, program).with_context(|| format!("{place}: {written}"))?;
             if found.is_empty() {
-                missing.push((program, format!("{place}: No matches for {written}")));
+                // The kind, then the place.
+                let written = written.replacen(':', " ", 1);
+                missing.push((program, format!("{place}: No matches for {written}.")));
             } else {
                 matched.insert(program.block);
             }
