@@ -94,6 +94,8 @@ pub struct Options {
     pub usdt_file_activation: bool,
     /// `--wait-detach`: do not leave detaching to a child.
     pub wait_detach: bool,
+    /// `--unsafe`: probe places where it may harm.
+    pub allow_unsafe: bool,
     /// Positional parameters.
     pub parameters: Vec<String>,
     /// Values of the script's own options, by their index in the manifest.
@@ -200,7 +202,10 @@ pub const FLAGS: &[Flag] = &[
         o.dry_run = true;
         Ok(())
     }),
-    flag!(["--unsafe"], None, "", |_, _| Ok(())),
+    flag!(["--unsafe"], None, "", |o, _| {
+        o.allow_unsafe = true;
+        Ok(())
+    }),
     flag!(["--debuginfo"], Some("DIR[:DIR]"), "look for debug information of programs here, too", |o, v| {
         o.debug_dirs.extend(v.split(':').filter(|d| !d.is_empty()).map(PathBuf::from));
         Ok(())
