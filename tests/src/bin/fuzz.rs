@@ -138,7 +138,9 @@ fn one(o: &Options, checker: &Checker, seed: u64, kinds: &Mutex<BTreeMap<String,
     let script = o.script(seed);
     if let Some(dir) = &o.emit {
         if let Err(found) = emit(checker, dir, seed, &script) {
-            note(checker, seed, &script, &found, kinds);
+            // Its script lies in the folder; making it small would hold up the others.
+            *kinds.lock().unwrap().entry(found.kind.clone()).or_default() += 1;
+            println!("seed {seed}: {}\n{}", found.kind, found.text);
         }
         return;
     }
