@@ -25,6 +25,7 @@ use crate::syntax::parse::on_deep_stack;
 use crate::target::X86_64;
 use anyhow::Context;
 use btc_payload::header;
+use btc_payload::manifest::UNSAFE;
 use btc_payload::probe::AttachPoint;
 use object::Compiled;
 use std::collections::BTreeMap;
@@ -365,4 +366,7 @@ fn complete_manifest(request: &Request, program: &Program, lowered: &mut Lowered
     m.script.about = emit::about(&request.text);
     m.script.license.clone_from(&program.license);
     m.patches = patches;
+    if request.allow_unsafe {
+        m.settings.push((UNSAFE.into(), "true".into()));
+    }
 }

@@ -114,6 +114,7 @@ impl Fun<'_, '_, '_> {
         let zero = self.b.iconst(0);
         self.b.set(result, zero);
         self.pass_gate();
+        self.pass_stop();
         self.filter_pid();
         let early = self.claim_point();
         let predicate = match &self.probe.predicate {
@@ -209,6 +210,21 @@ impl Fun<'_, '_, '_> {
         let closed = self.b.load(gate, Width::W64);
         let closed = self.b.nonzero(closed);
         let leave = self.b.begin_if(closed);
+        self.b.ret_const(0);
+        self.b.end_if(leave);
+    }
+
+    /// An iterator is called once more when there is no object left, to let it sum up.
+    /// A probe is about objects. They stand behind `meta` in every context (the
+    /// `bpf_iter__*` of the kernel).
+    fn pass_stop(&mut self) {
+        if self.probe.kind != ProgramKind::Iter {
+            return;
+        }
+        let object = self.b.load(self.context.at(8), Width::W64);
+        let present = self.b.nonzero(object);
+        let stop = self.b.negate(present);
+        let leave = self.b.begin_if(stop);
         self.b.ret_const(0);
         self.b.end_if(leave);
     }

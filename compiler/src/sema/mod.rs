@@ -3,7 +3,8 @@
 //! In: the parsed script and its imports, the type store, what the reference
 //! knows of tracepoints and constants, the build's settings. Out:
 //! `hir::Program`, or diagnostics. Files in order of use: `expand` (macros),
-//! `config`, `probes` (attach points), `checker` (inference), and what it walks:
+//! `config`, `probes` (attach points), `rounds` (inference), `checker` (its state),
+//! and what it walks:
 //! `stmt`, `expr`, `operators`, `access`, `convert`, `typeexpr`, `builtins`,
 //! `calls`.
 
@@ -17,6 +18,7 @@ pub mod expand;
 mod expr;
 mod operators;
 pub mod probes;
+mod rounds;
 mod stmt;
 mod script;
 mod typeexpr;
@@ -24,7 +26,7 @@ pub mod types;
 mod userargs;
 
 use crate::cobject::Functions;
-use crate::ctypes::{CTypeId, TypeStore};
+use crate::ctypes::{CTypeId, TagKind, TypeStore};
 use crate::debuginfo::Parameter;
 use crate::hir::tree::Limits;
 use btc_payload::binary::BinaryId;
@@ -86,6 +88,11 @@ pub trait Facts {
     fn user_parameters(&self, path: &str, function: &str) -> Result<(BinaryId, Vec<Parameter>), String> {
         let _ = function;
         Err(format!("{path} is not read here"))
+    }
+    /// A type of a user binary by its name, and the build that it holds for.
+    fn user_type(&self, path: &str, tag: Option<TagKind>, name: &str) -> Option<(BinaryId, CTypeId)> {
+        let _ = (path, tag, name);
+        None
     }
     /// Where the code of a source line lies in a user binary, and in which build.
     fn user_line(&self, path: &str, file: &str, line: u32) -> Result<(BinaryId, Vec<LinePlace>), String> {
