@@ -512,6 +512,8 @@ pub enum Intrinsic {
     /// and those that it calls take of the 512 bytes; `fetches`: it has atomic
     /// operations that give the old value.
     Imported { name: String, stack: u32, fetches: bool },
+    /// `() -> ptr`: a map as helpers take it, for functions in C.
+    WholeMap(MapId),
     /// `(u64 user_base, u64 start_code) -> u64`: where what `UserReference` names
     /// lies in the process; see `StartValue::UserBase`.
     UserBase,

@@ -14,6 +14,7 @@ use crate::hir::types::{Space, Type};
 use crate::sema::checker::{Checker, Typed, literal};
 use crate::sema::convert::convert;
 use crate::sema::types;
+use crate::syntax::ast;
 
 /// Most arguments that a BPF function takes.
 const REGISTERS: usize = 5;
@@ -43,6 +44,15 @@ pub(super) fn call(c: &mut Checker, call: &Call, function: &CFunction) -> Typed 
             None => format!("an argument of `{}`", call.name),
         };
         let want = types::from_ctype(c.types(), *ty, Space::Kernel);
+        if let Type::Pointer { to, .. } = &want
+            && **to == Type::Void
+            && let Some(map) = whole_map(given)
+        {
+            let map = super::maps::known_map(c, map, call.name)?;
+            let kind = ExprKind::Intrinsic { which: Intrinsic::WholeMap(map), args: Vec::new() };
+            args.push(Expr { kind, ty: want, span: given.span });
+            continue;
+        }
         let value = c.raw(given)?;
         args.push(argument(c, value, want, &what, &usage)?);
     }
@@ -80,6 +90,18 @@ fn usage(c: &Checker, name: &str, function: &CFunction) -> String {
     });
     let params: Vec<String> = params.collect();
     format!("{name}({})", params.join(", "))
+}
+
+/// The map in `&@map`: where a function takes any address, that is the map itself, which
+/// the function may give to helpers.
+fn whole_map(e: &ast::Expr) -> Option<&ast::Expr> {
+    match &e.kind {
+        ast::ExprKind::Cast { operand, .. } => whole_map(operand),
+        ast::ExprKind::Unary { op: ast::UnaryOp::AddressOf, operand } => {
+            matches!(operand.kind, ast::ExprKind::Map(_)).then_some(&**operand)
+        }
+        _ => None,
+    }
 }
 
 /// An argument as the function wants it.

@@ -33,7 +33,7 @@ pub(super) fn map_argument(c: &mut Checker, e: &ast::Expr, function: &str) -> Op
 }
 
 /// A map that something is stored into, somewhere.
-fn known_map(c: &mut Checker, e: &ast::Expr, function: &str) -> Option<MapId> {
+pub(super) fn known_map(c: &mut Checker, e: &ast::Expr, function: &str) -> Option<MapId> {
     let map = map_argument(c, e, function)?;
     if c.map_info(map).value.is_none() {
         let name = c.map_info(map).name.clone();
