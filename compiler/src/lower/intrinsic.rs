@@ -128,6 +128,7 @@ impl Fun<'_, '_, '_> {
                 Ok(self.b.iconst(0))
             }
             (Intrinsic::Kfunc { name, ty }, args) => self.kfunc(name, *ty, args, e),
+            (Intrinsic::Imported { name, fetches, .. }, args) => self.imported(name, *fetches, args, e),
             (Intrinsic::Debugf(format), args) => self.debugf(format, args),
             (Intrinsic::UserBase, [base, start_code]) => self.user_base(base, start_code),
             _ => internal("arguments of a builtin", e.span),

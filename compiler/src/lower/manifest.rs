@@ -84,6 +84,7 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         core: cx.core,
         operands: cx.operands,
         ksyms: cx.ksyms,
+        imported: cx.imported,
         rodata: bytes,
         data: if gated { WORD } else { 0 },
         spans: cx.spans,

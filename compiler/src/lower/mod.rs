@@ -61,6 +61,8 @@ pub struct Lowered {
     pub operands: Vec<Operand>,
     /// Kernel symbols, by the number in `Symbol::Ksym`.
     pub ksyms: Vec<Ksym>,
+    /// Functions of imported C files that are called, by the number in `Symbol::Imported`.
+    pub imported: Vec<String>,
     /// Initial content of `.rodata`.
     pub rodata: Vec<u8>,
     /// Bytes of the data section, all zero.
@@ -151,6 +153,7 @@ struct Cx<'p> {
     core: CoreTable,
     operands: Vec<Operand>,
     ksyms: Vec<Ksym>,
+    imported: Vec<String>,
     spans: Vec<Span>,
     span_ids: BTreeMap<Span, u32>,
     maps: Vec<MapInfo>,
@@ -216,6 +219,7 @@ impl<'p> Cx<'p> {
             core: CoreTable::new(),
             operands: Vec::new(),
             ksyms: Vec::new(),
+            imported: Vec::new(),
             spans: Vec::new(),
             span_ids: BTreeMap::new(),
             maps,

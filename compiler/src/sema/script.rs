@@ -122,10 +122,14 @@ impl Checker<'_> {
         };
         self.note_parameters(point);
         let dropped = !self.env.purpose.wants(&attach);
+        // The tracer ends when an iterator does; only what runs before and after it may be added.
+        let once = |attach: &AttachPoint| matches!(attach, AttachPoint::Begin | AttachPoint::End);
         let iterator = provider.kind == ProgramKind::Iter;
-        if self.program.probes.iter().any(|p| iterator || p.kind == ProgramKind::Iter) {
+        let clashes = |p: &tree::Probe| !once(&p.attach) && (iterator || p.kind == ProgramKind::Iter);
+        if !once(&attach) && self.program.probes.iter().any(clashes) {
+            let hint = "only begin and end can stand beside an iterator";
             return self
-                .error("E0303", point.span, "an iterator cannot be combined with other probes", "")
+                .error("E0303", point.span, "an iterator cannot be combined with other probes", hint)
                 .unwrap_or(());
         }
         // Unique, and readable in `bpftool prog`.

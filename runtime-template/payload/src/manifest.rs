@@ -50,6 +50,9 @@ pub struct Manifest {
     pub requirements: Vec<Requirement>,
 }
 
+/// The setting that says that the script was built with `--unsafe`.
+pub const UNSAFE: &str = "unsafe";
+
 /// The script itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
