@@ -13,7 +13,7 @@ use super::constant::{self, Operand, Operands, Parsed, fail};
 use super::expand::{BodyToken, Expander, MOST_PARAMETERS, Macro, Source};
 use super::files::{Condition, Files, Found};
 use super::skim::Skim;
-use super::token::{Keyword, Kind, Sym, Token, keyword};
+use super::token::{Kind, Sym, Token, is_defined};
 use crate::ctypes::nearest;
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
@@ -257,7 +257,7 @@ impl Files<'_> {
                 let len = tokens[from..].iter().position(|t| t.is(")"));
                 len.filter(|_| open).map(|len| (&tokens[from + 1..from + len], from + len + 1))
             };
-            let answer = if keyword(&token) == Some(Keyword::Defined) {
+            let answer = if is_defined(&token) {
                 let (name, after) = match (argument(i), tokens.get(i)) {
                     (Some(([name], after)), _) => (*name, after),
                     (None, Some(name)) => (*name, i + 1),
@@ -451,7 +451,7 @@ fn ignore(_: &mut Files<'_>, _: &mut Expander, _: Span) {}
 
 fn define(files: &mut Files<'_>, expander: &mut Expander, span: Span) {
     let name = files.in_line(expander);
-    if name.kind != Kind::Ident || keyword(&name) == Some(Keyword::Defined) {
+    if name.kind != Kind::Ident || is_defined(&name) {
         let problem = Diagnostic::error("E0504", "`#define` needs a name");
         expander.problems.push(problem.at(span.to(name.span), "this is no name"));
         return;

@@ -98,6 +98,13 @@ fn directives_become_blanks() {
 }
 
 #[test]
+fn a_word_of_conditions_is_a_name_elsewhere() {
+    let done = run("struct s { unsigned int defined; };\n#if defined(NOPE)\nno\n#endif\nBEGIN { }");
+    assert_eq!(done.problems, []);
+    assert!(!done.text.contains("no\n"));
+}
+
+#[test]
 fn conditions_are_computed() {
     let yes = [
         "1",

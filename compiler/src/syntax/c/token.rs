@@ -305,8 +305,18 @@ pub(super) const KEYWORDS: &[(&str, Keyword)] = {
     ]
 };
 
-/// The meaning of a name, if it is reserved.
+/// The meaning of a name, if it is reserved in the language.
 pub(super) fn keyword(token: &Token) -> Option<Keyword> {
+    word(token).filter(|&k| k != Keyword::Defined)
+}
+
+/// Is it `defined`? That is reserved in conditions of the preprocessor only: there are
+/// headers with members of that name.
+pub(super) fn is_defined(token: &Token) -> bool {
+    word(token) == Some(Keyword::Defined)
+}
+
+fn word(token: &Token) -> Option<Keyword> {
     if token.kind != Kind::Ident {
         return None;
     }
