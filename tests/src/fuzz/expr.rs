@@ -64,9 +64,13 @@ impl Generator {
             3 => self.division(depth),
             4 => self.casts(depth),
             5 => self.sign(depth),
+            // As in `text_number`: of no literals alone.
+            6 if self.common() => {
+                format!("({} ? (int64){} : {})", self.boolean(depth - 1), self.int_atom(depth - 1), self.int(depth - 1))
+            }
             6 => format!("({} ? {} : {})", self.boolean(depth - 1), self.int(depth - 1), self.int(depth - 1)),
             // 0.27.1 takes `(true) !=` for the call of a macro.
-            7 if self.common() => format!("({} ? 1 : 0)", self.boolean(depth - 1)),
+            7 if self.common() => format!("({} ? (int64)1 : 0)", self.boolean(depth - 1)),
             7 => format!("(int64)({})", self.boolean(depth - 1)),
             8 => self.text_number(depth),
             9 => self.map_number(depth),
@@ -167,7 +171,7 @@ impl Generator {
         }
         let keys: Vec<String> = map.keys.iter().map(|k| self.value(k, depth - 1)).collect();
         let key = if keys.len() == 1 { keys[0].clone() } else { format!("({})", keys.join(", ")) };
-        format!("(has_key({}, {key}) ? 5 : 6)", map.name)
+        format!("(has_key({}, {key}) ? (int64)5 : 6)", map.name)
     }
 
     fn macro_call(&mut self, depth: usize) -> String {

@@ -12,6 +12,7 @@ mod expr;
 mod forms;
 pub mod large;
 mod macros;
+pub mod mutate;
 mod narrow;
 pub mod random;
 pub mod shrink;

@@ -9,7 +9,8 @@ const MOST_PARTS: usize = 3;
 impl Generator {
     /// A value of a type that is no number, truth value or text.
     pub fn composite(&mut self, ty: &Type, depth: usize) -> String {
-        if depth > 0 && self.random.chance(8) {
+        // 0.27.1 forgets the names of an enumeration behind `?:`.
+        if depth > 0 && !(self.common() && *ty == Type::Enum) && self.random.chance(8) {
             let (condition, yes, no) = (self.boolean(1), self.composite(ty, 0), self.composite(ty, 0));
             return format!("({condition} ? {yes} : {no})");
         }
