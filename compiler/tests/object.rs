@@ -72,7 +72,15 @@ fn program(pid_offset: u64) -> Vec<u8> {
 fn subprogram(name: &str, params: u8, result: i32) -> Function {
     let code = encode(&[Insn(0xb7, 0, 0, 0, result), Insn(0x95, 0, 0, 0, 0)]);
     let lines = vec![line(0, 7, "    helper")];
-    Function { name: name.into(), role: Role::Subprogram { params }, code, relocs: vec![], core: vec![], lines }
+    Function {
+        name: name.into(),
+        role: Role::Subprogram { params },
+        code,
+        relocs: vec![],
+        core: vec![],
+        lines,
+        copied: vec![],
+    }
 }
 
 fn line(slot: u32, line: u32, text: &str) -> Line {
@@ -104,6 +112,7 @@ fn object(types: &TypeStore) -> Vec<u8> {
             reloc(25, Target::Call(FunctionId(2))),
         ],
         core: vec![CoreSlot { slot: 3, relocation: pid }],
+        copied: vec![],
         lines: vec![line(0, 3, "  @[pid] = count();"), line(22, 4, "  print(@);")],
     };
     let second = Function { name: "on_other".into(), ..subprogram("", 0, 0) };
@@ -130,6 +139,8 @@ fn object(types: &TypeStore) -> Vec<u8> {
         variables: vec![VariableDef { name: "parameters".into(), offset: 0, ty: MapPart::Bytes(16) }],
         license: "GPL".into(),
         externs: vec![Extern { symbol: KsymDef { name: "vfs_read".into(), kind: KsymKind::Address }, weak: false }],
+        copied: Default::default(),
+        sections: vec![],
     };
     btc::elf::write(&input).unwrap()
 }
@@ -204,7 +215,7 @@ fn compiled(types: &TypeStore) -> Vec<u8> {
         };
         let texts = ["first line;", "  @[pid] = count();", "  second($1);"];
         let lines = code.lines.iter().map(|l| line(l.insn as u32, l.srcloc + 1, texts[l.srcloc as usize]));
-        Function { name: f.name.clone(), role, code: code.to_bytes(), relocs, core, lines: lines.collect() }
+        Function { name: f.name.clone(), role, code: code.to_bytes(), relocs, core, lines: lines.collect(), copied: vec![] }
     };
     let map = |name: &str, map_type, key, value| MapDef {
         name: name.into(),
@@ -229,6 +240,8 @@ fn compiled(types: &TypeStore) -> Vec<u8> {
         variables: vec![],
         license: "GPL".into(),
         externs: vec![],
+        copied: Default::default(),
+        sections: vec![],
     };
     btc::elf::write(&input).unwrap()
 }

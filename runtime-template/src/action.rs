@@ -50,6 +50,8 @@ pub struct Actions<'a> {
     pub last_command: Option<std::time::Instant>,
     /// Commands that were not run for that reason.
     pub unrun: u64,
+    /// Faults of programs that were told, and how often each happened.
+    faults: Vec<(EventId, u64)>,
 }
 
 impl<'a> Actions<'a> {
@@ -74,6 +76,7 @@ impl<'a> Actions<'a> {
             records,
             last_command,
             unrun,
+            faults: Vec::new(),
         }
     }
 
@@ -119,6 +122,7 @@ impl<'a> Actions<'a> {
                 let code = integer(self.layouts.field(id, record, 0), 8, true);
                 self.helper_error(helper, code as i32, event.location);
             }
+            Action::Fault(fault) => self.fault(id, fault.message(), event.location),
             Action::Unwatch => {
                 let address = integer(self.layouts.field(id, record, 0), 8, false) as u64;
                 self.watchpoints.iter().filter(|w| w.1 == address).for_each(|w| crate::sys::disable_perf(w.2));
@@ -223,6 +227,34 @@ impl<'a> Actions<'a> {
             let excerpt = self.excerpt(location);
             let text = format!("{text}\nAdditional Info - helper: {helper}, retcode: {code}{excerpt}");
             self.message("WARNING", &text, location);
+        }
+    }
+
+    /// A fault is told the first time, and counted.
+    fn fault(&mut self, id: EventId, text: &str, location: LocationId) {
+        if let Some((_, count)) = self.faults.iter_mut().find(|f| f.0 == id) {
+            *count += 1;
+            return;
+        }
+        self.faults.push((id, 1));
+        if self.renderer.is_json() {
+            let out = &mut self.output.buffer;
+            out.extend_from_slice(b"{\"type\": \"runtime_error\", \"msg\": ");
+            json::push_string(out, text.as_bytes());
+            push_location(out, self.context, location);
+        } else if !self.context.options.no_warnings {
+            let text = format!("{text}{}", self.excerpt(location));
+            self.message("WARNING", &text, location);
+        }
+    }
+
+    /// Tells of the faults that happened more than once.
+    pub fn report_faults(&mut self) {
+        for (id, count) in std::mem::take(&mut self.faults) {
+            if count > 1 && !self.renderer.is_json() && !self.context.options.no_warnings {
+                let location = self.context.manifest.events[id.0 as usize].location;
+                self.message("WARNING", &format!("this happened {count} times"), location);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::target::btf::Btf;
 use crate::target::features::Features;
 use crate::target::files;
 use anyhow::{Context as _, Result, anyhow, bail};
-use btc_payload::manifest::{LocationId, Manifest};
+use btc_payload::manifest::{LocationId, Manifest, UNSAFE};
 use btc_payload::probe::{Number, Text};
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -32,7 +32,7 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// Without a child yet.
     pub fn new(manifest: &'a Manifest, options: Options, settings: Settings) -> Context<'a> {
-        let (features, btf) = (Features::default(), OnceCell::new());
+        let (features, btf) = (Features::without(&options.no_features), OnceCell::new());
         Context { manifest, source: Cow::Borrowed(""), options, settings, features, child: None, btf }
     }
 
@@ -45,6 +45,12 @@ impl<'a> Context<'a> {
     pub fn text(&self, text: &Text) -> Result<String> {
         text.resolve(|n| self.parameter(n).map(str::to_string))
             .map_err(|n| anyhow!("parameter ${n} is part of an attach point, but was not given; see --help"))
+    }
+
+    /// An attach point as it was written, with its parameters filled in.
+    pub fn filled(&self, written: &str) -> String {
+        let given = self.options.parameters.iter().enumerate().rev();
+        given.fold(written.to_string(), |text, (n, value)| text.replace(&format!("${}", n + 1), value))
     }
 
     /// A number of an attach point.
@@ -78,6 +84,11 @@ impl<'a> Context<'a> {
             ("" | "*", None, Some(command)) => Ok(vec![crate::child::program(command)?]),
             _ => files::binaries(name, self.traced_pid()),
         }
+    }
+
+    /// May places be probed where that can harm the traced program?
+    pub fn allows_unsafe(&self) -> bool {
+        self.options.allow_unsafe || self.settings.is(UNSAFE)
     }
 
     /// The kernel's BTF, read when first asked for.

@@ -230,6 +230,7 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
     let [enabled, demangle, debug_info] =
         ["user_symbols", "cpp_demangle", "show_debug_info"].map(|name| context.settings.is(name));
     let mut user = UserSymbols::new(enabled, demangle, debug_info);
+    user.search(&context.options.debug_dirs);
     for place in plan.units.iter().flat_map(|u| &u.places) {
         if let How::Uprobe { path, .. } = &place.how {
             user.probed(path);

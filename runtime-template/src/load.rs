@@ -29,6 +29,9 @@ fn keep_log(_: PrintLevel, message: String) {
     }
 }
 
+/// What libbpf calls the object, and prefixes maps of sections like `.rodata` with.
+const OBJECT: &str = "btc";
+
 /// Loaded objects, by instance of the plan; `None` where an instance has no unit.
 pub struct Loaded {
     objects: Vec<Option<Object>>,
@@ -103,7 +106,7 @@ fn load_instance(
     loaded: &Loaded,
 ) -> Result<Object> {
     let mut builder = ObjectBuilder::default();
-    builder.name("btc").map_err(|e| anyhow!("{e}"))?;
+    builder.name(OBJECT).map_err(|e| anyhow!("{e}"))?;
     match (core, &context.options.btf) {
         (CoreBy::Libbpf, Some(file)) => {
             builder.btf_custom_path(file).map_err(|e| anyhow!("--btf: {e}"))?;
@@ -122,13 +125,14 @@ fn configure_maps(context: &Context<'_>, open: &mut OpenObject, loaded: &Loaded)
     let first = loaded.objects.get(loaded.first).and_then(Option::as_ref);
     for mut map in open.maps_mut() {
         let name = map.name().to_string_lossy().into_owned();
-        let Some(m) = context.manifest.maps.iter().find(|m| m.symbol == name && m.role != MapRole::ReadOnlyData) else {
-            continue;
-        };
-        if let Some(existing) = first.and_then(|o| o.maps().find(|e| e.name() == name.as_str())) {
+        let known = context.manifest.maps.iter().find(|m| m.symbol == name && m.role != MapRole::ReadOnlyData);
+        // Maps of C files are not in the manifest. Constants differ between instances.
+        let shared = known.is_some() || !name.starts_with("btc.");
+        if let Some(existing) = first.and_then(|o| o.maps().find(|e| shared && e.name() == name.as_str())) {
             map.reuse_fd(existing.as_fd()).with_context(|| format!("cannot share map {name}"))?;
             continue;
         }
+        let Some(m) = known else { continue };
         if m.role.is_section() {
             continue;
         }

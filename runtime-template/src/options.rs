@@ -5,9 +5,11 @@
 //! help. No crate: the options are few, and an argument parser would be a tenth
 //! of the executable.
 
+use crate::target::features::OPTIONAL;
 use crate::target::regex::Regex;
 use anyhow::{Context, Result, anyhow, bail};
 use btc_payload::manifest::{Manifest, MapRole, NamedOption, OptionValue};
+use btc_payload::start::Feature;
 use std::path::PathBuf;
 
 /// What to do.
@@ -74,6 +76,10 @@ pub struct Options {
     pub dry_run: bool,
     /// Which probes are attached; begin and end always are.
     pub probe_filter: Option<Regex>,
+    /// Where separate debug files are looked for, besides the usual places.
+    pub debug_dirs: Vec<PathBuf>,
+    /// What the kernel has and is not to be used.
+    pub no_features: Vec<Feature>,
     /// `-p`.
     pub pid: Option<u32>,
     /// `-c`.
@@ -88,6 +94,8 @@ pub struct Options {
     pub usdt_file_activation: bool,
     /// `--wait-detach`: do not leave detaching to a child.
     pub wait_detach: bool,
+    /// `--unsafe`: probe places where it may harm.
+    pub allow_unsafe: bool,
     /// Positional parameters.
     pub parameters: Vec<String>,
     /// Values of the script's own options, by their index in the manifest.
@@ -194,9 +202,21 @@ pub const FLAGS: &[Flag] = &[
         o.dry_run = true;
         Ok(())
     }),
-    flag!(["--unsafe"], None, "", |_, _| Ok(())),
-    flag!(["--debuginfo"], Some("DIR"), "", |_, _| Ok(())),
-    flag!(["--no-feature"], Some("LIST"), "", |_, _| Ok(())),
+    flag!(["--unsafe"], None, "", |o, _| {
+        o.allow_unsafe = true;
+        Ok(())
+    }),
+    flag!(["--debuginfo"], Some("DIR[:DIR]"), "look for debug information of programs here, too", |o, v| {
+        o.debug_dirs.extend(v.split(':').filter(|d| !d.is_empty()).map(PathBuf::from));
+        Ok(())
+    }),
+    flag!(["--no-feature"], Some("LIST"), "do without kprobe_multi, kprobe_session, uprobe_multi", |o, v| {
+        for name in v.split(',') {
+            let found = OPTIONAL.iter().find(|f| f.0 == name);
+            o.no_features.push(found.with_context(|| format!("--no-feature: `{name}` cannot be turned off"))?.1);
+        }
+        Ok(())
+    }),
     flag!(["--probe-filter"], Some("REGEX"), "attach only probes whose name matches", |o, v| {
         o.probe_filter = Some(Regex::new(v)?);
         Ok(())

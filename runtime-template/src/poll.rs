@@ -280,6 +280,7 @@ impl<'a> Tracer<'a> {
         }
         self.actions.output.flush();
         self.report_losses(true);
+        self.actions.report_faults();
         self.actions.output.flush();
         if context.options.verbose {
             self.report_counts();
@@ -342,7 +343,7 @@ impl<'a> Tracer<'a> {
             self.json_count("map_full", "updates", full);
         } else if full > 0 && !context.options.no_warnings {
             eprintln!(
-                "WARNING: Map full; {full} updates were refused. Try increasing max_map_keys config, \
+                "WARNING: Map full; can't update element: {full} updates were refused. Try increasing max_map_keys config, \
                  --map @NAME=N, or the entries in a map declaration e.g. `let @a = hash(5000)`"
             );
         }

@@ -108,7 +108,8 @@ impl Context<'_> {
                 count @ 1..=UNROLL_MOST => count,
                 count => bail!("parameter ${n} is the count of unroll: {} is not 1 to {UNROLL_MOST}", count as i64),
             },
-            ProbeId { program, name } => plan.id(*program, name),
+            ProbeId { program, name } => plan.ids(*program, name)?.0,
+            ProbeCount { program, name } => plan.ids(*program, name)?.1,
             Names(table) => return Ok(Value::Table(*table)),
         }))
     }

@@ -166,21 +166,46 @@ pub fn rcu_barrier() {
     unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }
 
-/// Id and name of all loaded BPF programs.
+/// Ids and names of all BPF programs that are loaded.
 pub fn bpf_programs() -> Vec<(u32, String)> {
     let (mut found, mut id) = (Vec::new(), 0);
     // SAFETY: `id` is valid for writing.
     while unsafe { bpf::bpf_prog_get_next_id(id, &mut id) } == 0 {
         let Ok(fd) = bpf_program(id) else { continue };
-        let mut info = bpf::bpf_prog_info::default();
+        // Room for the first function of several: it is the program itself.
+        let mut function = bpf::bpf_func_info::default();
+        let mut info = bpf::bpf_prog_info {
+            nr_func_info: 1,
+            func_info_rec_size: size_of_val(&function) as u32,
+            func_info: (&raw mut function) as u64,
+            ..Default::default()
+        };
         let mut size = size_of_val(&info) as u32;
-        // SAFETY: the buffer has the stated size.
+        // SAFETY: the buffers have the stated sizes.
         if unsafe { bpf::bpf_obj_get_info_by_fd(fd.as_raw_fd(), (&raw mut info).cast(), &mut size) } == 0 {
-            let name = info.name.iter().take_while(|c| **c != 0).map(|c| *c as u8 as char);
-            found.push((id, name.collect()));
+            // The kernel keeps 15 characters of a name (BPF_OBJ_NAME_LEN), the program's BTF all.
+            let full = (info.btf_id != 0).then(|| btf_name(info.btf_id, function.type_id)).flatten();
+            let short = || info.name.iter().take_while(|c| **c != 0).map(|c| *c as u8 as char).collect();
+            found.push((id, full.unwrap_or_else(short)));
         }
     }
     found
+}
+
+/// Name of a type in BTF that the kernel holds.
+fn btf_name(btf: u32, id: u32) -> Option<String> {
+    // SAFETY: what libbpf returns is checked and freed; the name is copied before that.
+    unsafe {
+        let btf = bpf::btf__load_from_kernel_by_id(btf);
+        if btf.is_null() {
+            return None;
+        }
+        let ty = bpf::btf__type_by_id(btf, id);
+        let name = if ty.is_null() { std::ptr::null() } else { bpf::btf__name_by_offset(btf, (*ty).name_off) };
+        let text = (!name.is_null()).then(|| std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned());
+        bpf::btf__free(btf);
+        text.filter(|t| !t.is_empty())
+    }
 }
 
 /// A loaded BPF program.

@@ -170,7 +170,7 @@ mod tests {
         {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
-        assert!(!text.contains("--debuginfo"));
+        assert!(!text.contains("--unsafe"));
         assert_eq!(minimum_kernel(&manifest), "5.17");
     }
 }

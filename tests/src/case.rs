@@ -36,6 +36,7 @@ const KEYS: &[&str] = &[
     "streams",
     "timeout",
     "until",
+    "wants",
 ];
 
 /// Where a case can run.
@@ -116,6 +117,14 @@ impl Case {
             (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
         };
         self.get("min_kernel").is_empty() || number(kernel) >= number(self.get("min_kernel"))
+    }
+
+    /// Why this machine cannot build it: a program that it wants is not installed.
+    pub fn unbuildable(&self) -> Option<String> {
+        let wanted = self.get("wants");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|dir| dir.join(wanted).is_file());
+        (!wanted.is_empty() && !found).then(|| format!("no {wanted} to build with"))
     }
 
     fn read(dir: &Path, name: &str) -> Result<Self, String> {

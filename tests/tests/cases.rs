@@ -101,6 +101,8 @@ fn trials(args: &Arguments) -> Result<(Arc<Context>, Vec<Trial>, Skipped), Strin
     };
     let mut skipped = Skipped::new();
     let mut skip = |reason: &str| *skipped.entry(reason.to_owned()).or_default() += 1;
+    let (cases, unbuildable): (Vec<_>, Vec<_>) = cases.into_iter().partition(|c| c.unbuildable().is_none());
+    unbuildable.iter().filter_map(Case::unbuildable).for_each(|reason| skip(&reason));
     let place = if is_root() { "host" } else { "build" };
     let mut host = Vec::new();
     for case in &cases {

@@ -172,7 +172,7 @@ fn counts_what_is_lost() {
     assert!(printed < 3000);
     assert!(err.contains(&format!("Lost {} events\n", 3000 - printed)), "{printed} printed: {err}");
     assert!(err.contains(&format!("Total lost event count: {}\n", 3000 - printed)), "{err}");
-    assert!(err.contains("Map full; 1 updates were refused"), "{err}");
+    assert!(err.contains("Map full; can't update element: 1 updates were refused"), "{err}");
     let counts =
         format!("{printed} events, {} lost; 0 probe executions skipped; 1 map updates refused\n", 3000 - printed);
     assert!(err.contains(&counts), "{counts} is missing: {err}");

@@ -3,7 +3,7 @@
 //! `tests/ui/NAME.bt` is given to `btc build`; standard error must be
 //! `tests/ui/NAME.stderr` and the exit status 1. BTC_BLESS=1 records the
 //! messages; review that diff as code. A script's first line may be
-//! `// flags: ...` of the build.
+//! `// flags: ...` of the build, or `// env: NAME=VALUE` for it.
 //!
 //! Every code of a diagnostic in the compiler must have such a script, so that
 //! somebody has read what it says.
@@ -96,6 +96,9 @@ fn check(btc: &Path, script: &Path) -> Result<(), String> {
     let text = fs::read_to_string(script).map_err(|e| e.to_string())?;
     if let Some(flags) = text.lines().next().and_then(|l| l.strip_prefix("// flags: ")) {
         command.args(flags.split_whitespace());
+    }
+    if let Some(set) = text.lines().next().and_then(|l| l.strip_prefix("// env: ")) {
+        command.envs(set.split_whitespace().filter_map(|v| v.split_once('=')));
     }
     let got = process::bounded(&command, 20).map_err(|e| e.to_string())?;
     if got.status != 1 {

@@ -63,7 +63,7 @@ impl Code {
 ///
 /// What the instruction holds already: `Core` and `Ctx` the local value, in the
 /// place that is to be patched (the offset of an access, else the immediate);
-/// `Rodata` and `Data` their offset in the immediate; a call of a `Subprog` or `Ksym` -1;
+/// `Rodata` and `Data` their offset in the immediate; a call of a `Subprog`, `Ksym` or `Imported` -1;
 /// anything else 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reloc {

@@ -9,12 +9,15 @@
 //! same bytes.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
+use super::copy::{CopiedType, Copier, WHOLE};
 use super::core::{CoreId, CoreKind, CoreTable};
 use super::ext::{self, Ext};
 use super::local::LocalTypes;
+use super::raw::Btf;
 use super::write::{Linkage, MemberRecord, Writer};
 use crate::ctypes::{CTypeId, TypeStore};
 
@@ -32,6 +35,43 @@ pub struct ObjectBtfInput<'a> {
     pub sections: &'a [SectionDef],
     /// Symbols of the kernel (`.ksyms`).
     pub ksyms: &'a [KsymDef],
+    /// What other compilers made.
+    pub copied: &'a Copied,
+}
+
+/// Types and definitions that other compilers wrote.
+#[derive(Clone, Default)]
+pub struct Copied {
+    /// The BTF that [`CopiedType`]s are in.
+    pub blobs: Vec<Rc<Btf>>,
+    /// Maps, placed in `.maps` behind those of [`ObjectBtfInput::maps`].
+    pub maps: Vec<CopiedVariable>,
+    /// Data sections with their variables.
+    pub sections: Vec<CopiedSection>,
+}
+
+/// A variable of another compiler.
+#[derive(Clone, Debug)]
+pub struct CopiedVariable {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: CopiedType,
+    /// Offset in its section; that of a map is chosen by the writer.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+}
+
+/// A data section of other compilers.
+#[derive(Clone, Debug)]
+pub struct CopiedSection {
+    /// Its name in the object.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u32,
+    /// Variables in the order of offsets.
+    pub variables: Vec<CopiedVariable>,
 }
 
 /// A map for libbpf to create.
@@ -86,6 +126,8 @@ pub struct FunctionDef {
     pub lines: Vec<LineDef>,
     /// Relocated instructions, in the order of offsets.
     pub relocations: Vec<CoreUse>,
+    /// Instructions that another compiler wants relocated.
+    pub copied: Vec<CopiedUse>,
 }
 
 /// The forms of functions.
@@ -130,6 +172,19 @@ pub struct CoreUse {
     pub relocation: CoreId,
 }
 
+/// An instruction to be relocated, as another compiler wrote it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedUse {
+    /// Offset of the instruction in the section, in bytes.
+    pub offset: u32,
+    /// The type the access starts from.
+    pub root: CopiedType,
+    /// The access string.
+    pub access: String,
+    /// `enum bpf_core_relo_kind`.
+    pub kind: u32,
+}
+
 /// A data section with its variables.
 #[derive(Clone, Debug)]
 pub struct SectionDef {
@@ -168,6 +223,12 @@ pub enum KsymKind {
     Address,
     /// A kfunc to call, of this function type.
     Function(CTypeId),
+    /// A kfunc, of this prototype.
+    CopiedFunction(CopiedType),
+    /// A variable of this type.
+    CopiedVariable(CopiedType),
+    /// A value that libbpf knows about the running kernel (`.kconfig`), of this type.
+    Config(CopiedType),
 }
 
 /// The sections and what the ELF writer must know of them.
@@ -191,11 +252,14 @@ pub fn build(input: &ObjectBtfInput<'_>) -> Result<ObjectBtf> {
         local: LocalTypes::new(input.types, input.core),
         ext: Ext::new(),
         out: ObjectBtf::default(),
+        copier: Copier::new(&input.copied.blobs),
     };
+    encoder.copy();
     encoder.maps();
     for section in input.sections {
         encoder.data_section(section);
     }
+    encoder.copied_sections();
     encoder.ksyms();
     for function in input.functions {
         encoder.function(function);
@@ -219,9 +283,29 @@ struct Encoder<'a> {
     local: LocalTypes<'a>,
     ext: Ext,
     out: ObjectBtf,
+    copier: Copier<'a>,
 }
 
 impl Encoder<'_> {
+    /// Writes what is copied from other compilers.
+    fn copy(&mut self) {
+        let input = self.input;
+        let copier = &mut self.copier;
+        input.copied.maps.iter().for_each(|map| copier.need_map(map.ty));
+        let variables = input.copied.sections.iter().flat_map(|s| &s.variables);
+        variables.for_each(|v| copier.need(v.ty, WHOLE));
+        for ksym in input.ksyms {
+            match ksym.kind {
+                KsymKind::CopiedFunction(ty) | KsymKind::CopiedVariable(ty) | KsymKind::Config(ty) => {
+                    copier.need(ty, WHOLE);
+                }
+                KsymKind::Address | KsymKind::Function(_) => {}
+            }
+        }
+        input.functions.iter().flat_map(|f| &f.copied).for_each(|used| copier.need(used.root, WHOLE));
+        copier.write(&mut self.writer);
+    }
+
     /// The type of a key, value or variable; `None` where there is none.
     fn part(&mut self, part: MapPart) -> Option<u32> {
         match part {
@@ -256,6 +340,12 @@ impl Encoder<'_> {
             variables.push((id, at, size));
             self.out.maps.push((at, size));
             at += size;
+        }
+        for map in &self.input.copied.maps {
+            let id = self.writer.variable(&map.name, self.copier.id(map.ty), Linkage::Global);
+            variables.push((id, at, map.size));
+            self.out.maps.push((at, map.size));
+            at += map.size.next_multiple_of(8);
         }
         if !variables.is_empty() {
             self.writer.section(".maps", at, &variables);
@@ -309,29 +399,57 @@ impl Encoder<'_> {
         }
     }
 
+    fn copied_sections(&mut self) {
+        for section in &self.input.copied.sections {
+            let mut variables = Vec::new();
+            for v in &section.variables {
+                // Static, so that libbpf looks for no symbols (`btf_fixup_datasec`).
+                let id = self.writer.variable(&v.name, self.copier.id(v.ty), Linkage::Static);
+                variables.push((id, v.offset, v.size));
+            }
+            if !variables.is_empty() {
+                self.writer.section(&section.name, section.size, &variables);
+            }
+        }
+    }
+
     /// Kernel symbols have no place in the object: libbpf assigns the offsets.
     fn ksyms(&mut self) {
-        let mut entries = Vec::new();
+        let (mut symbols, mut settings) = (Vec::new(), Vec::new());
         for ksym in self.input.ksyms {
-            let signature = match ksym.kind {
-                KsymKind::Address => None,
-                KsymKind::Function(ty) => self.input.types.signature(ty),
-            };
-            let id = match signature {
-                None => {
-                    let ty = self.writer.constant(0);
-                    self.writer.variable(&ksym.name, ty, Linkage::Extern)
-                }
-                Some(signature) => {
-                    let ty = self.local.prototype(&mut self.writer, &signature);
-                    self.writer.function(&ksym.name, ty, Linkage::Extern)
-                }
-            };
+            let id = self.ksym(ksym);
+            let entries = if matches!(ksym.kind, KsymKind::Config(_)) { &mut settings } else { &mut symbols };
             entries.push((id, 0, 0));
         }
-        if !entries.is_empty() {
-            self.writer.section(".ksyms", 0, &entries);
+        for (name, entries) in [(".ksyms", symbols), (".kconfig", settings)] {
+            if !entries.is_empty() {
+                self.writer.section(name, 0, &entries);
+            }
         }
+    }
+
+    fn ksym(&mut self, ksym: &KsymDef) -> u32 {
+        let name = &ksym.name;
+        match ksym.kind {
+            KsymKind::CopiedFunction(ty) => self.writer.function(name, self.copier.id(ty), Linkage::Extern),
+            KsymKind::CopiedVariable(ty) | KsymKind::Config(ty) => {
+                self.writer.variable(name, self.copier.id(ty), Linkage::Extern)
+            }
+            KsymKind::Function(ty) => match self.input.types.signature(ty) {
+                Some(signature) => {
+                    let ty = self.local.prototype(&mut self.writer, &signature);
+                    self.writer.function(name, ty, Linkage::Extern)
+                }
+                None => self.address(name),
+            },
+            KsymKind::Address => self.address(name),
+        }
+    }
+
+    /// `extern const void name`.
+    fn address(&mut self, name: &str) -> u32 {
+        let ty = self.writer.constant(0);
+        self.writer.variable(name, ty, Linkage::Extern)
     }
 
     fn function(&mut self, function: &FunctionDef) {
@@ -342,6 +460,10 @@ impl Encoder<'_> {
         self.lines(section, function);
         for relocation in &function.relocations {
             self.relocation(section, relocation);
+        }
+        for used in &function.copied {
+            let access = self.writer.strings.add(&used.access);
+            self.ext.relocations.add(section, [used.offset, self.copier.id(used.root), access, used.kind]);
         }
     }
 

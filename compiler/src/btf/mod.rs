@@ -4,6 +4,7 @@
 //! Out: records by id and name for `ctypes`; the object's `.BTF` and `.BTF.ext`.
 //! Invariants: a leaf, it knows no stage of the compiler.
 
+pub mod copy;
 pub mod core;
 pub mod encode;
 mod ext;

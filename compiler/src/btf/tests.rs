@@ -4,6 +4,7 @@ use std::process::Command;
 
 use btf_rs::{BtfType, Type};
 
+use super::copy::CopiedType;
 use super::core::{CoreError, CoreKind, CoreTable, Step};
 use super::encode::*;
 use super::{Btf, BtfSources, Kind};
@@ -122,6 +123,7 @@ fn sample() -> (TypeStore, CoreTable, ObjectBtf) {
             kind: FunctionKind::Program,
             lines: vec![line(8, 1), line(8, 2), line(24, 3)],
             relocations: uses,
+            copied: vec![],
         },
         FunctionDef {
             name: "callback".into(),
@@ -130,6 +132,7 @@ fn sample() -> (TypeStore, CoreTable, ObjectBtf) {
             kind: FunctionKind::Static { params: 4 },
             lines: vec![line(16, 9)],
             relocations: vec![],
+            copied: vec![],
         },
     ];
     let maps = [
@@ -151,6 +154,7 @@ fn sample() -> (TypeStore, CoreTable, ObjectBtf) {
         functions: &functions,
         sections: &sections,
         ksyms: &ksyms,
+        copied: &Copied::default(),
     };
     let out = build(&input).expect("an object");
     assert_eq!(build(&input).expect("an object").btf, out.btf);
@@ -233,4 +237,73 @@ fn bpftool_dumps_it() {
     for wanted in ["'counts'", "STRUCT 'task' size=120 vlen=7", "DATASEC '.maps' size=80"] {
         assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
     }
+}
+
+/// An object's BTF with the types that `ids` of the fixture's types lead to.
+fn copied(names: &[(&str, Kind)], relocated: bool) -> Btf {
+    let blob = std::rc::Rc::new(Btf::new(KERNEL.to_vec(), None).expect("the fixture"));
+    let id = |&(name, kind): &(&str, Kind)| blob.ids_by_name(name, kind.bit()).next().expect(name);
+    let roots: Vec<CopiedType> = names.iter().map(|n| CopiedType { blob: 0, id: id(n) }).collect();
+    let used = |root: &CopiedType| CopiedUse { offset: 0, root: *root, access: "0:1".into(), kind: 0 };
+    let function = FunctionDef {
+        name: "f".into(),
+        section: ".text".into(),
+        offset: 0,
+        kind: FunctionKind::Static { params: 0 },
+        lines: vec![],
+        relocations: vec![],
+        copied: if relocated { roots.iter().map(used).collect() } else { vec![] },
+    };
+    let ksym = |(i, root): (usize, &CopiedType)| KsymDef {
+        name: format!("pointer_{i}"),
+        kind: KsymKind::CopiedVariable(*root),
+    };
+    let ksyms: Vec<_> = if relocated { vec![] } else { roots.iter().enumerate().map(ksym).collect() };
+    let (store, core) = (store(), CoreTable::new());
+    let copied = Copied { blobs: vec![blob.clone()], ..Copied::default() };
+    let input = ObjectBtfInput {
+        types: &store,
+        core: &core,
+        maps: &[],
+        functions: &[function],
+        sections: &[],
+        ksyms: &ksyms,
+        copied: &copied,
+    };
+    let out = build(&input).expect("an object");
+    if relocated {
+        assert_eq!(ext_records(&out.ext, 2).len(), roots.len());
+    }
+    Btf::new(out.btf, None).expect("readable BTF")
+}
+
+#[test]
+fn copied_structs_are_whole_and_those_pointed_at_are_shells() {
+    let btf = copied(&[("task", Kind::Struct)], true);
+    let kernel = Btf::new(KERNEL.to_vec(), None).expect("the fixture");
+    let find = |btf: &Btf, name: &str| btf.ids_by_name(name, Kind::Struct.bit()).next().expect("the struct");
+    let (copy, original) = (find(&btf, "task"), find(&kernel, "task"));
+    assert_eq!(btf.record(copy).vlen, kernel.record(original).vlen);
+    assert_eq!(btf.record(copy).size_or_type, 120);
+    // `parent` points back at the struct itself, by its new id.
+    let members = |btf: &Btf, id: u32| -> Vec<(String, u32, u32)> {
+        let record = btf.record(id);
+        let member =
+            |i: usize| (btf.string(record.word(3 * i)).to_owned(), record.word(3 * i + 1), record.word(3 * i + 2));
+        (0..record.vlen).map(member).collect()
+    };
+    let (copied, original) = (members(&btf, copy), members(&kernel, original));
+    for (new, old) in copied.iter().zip(&original) {
+        assert_eq!((&new.0, new.2), (&old.0, old.2));
+        assert_eq!(btf.record(new.1).kind, kernel.record(old.1).kind);
+    }
+    let parent = copied.iter().find(|m| m.0 == "parent").expect("parent").1;
+    assert_eq!(btf.record(parent).size_or_type, copy);
+}
+
+#[test]
+fn what_is_only_pointed_at_loses_its_members() {
+    let btf = copied(&[("task_read", Kind::Func)].map(|(name, kind)| (name, kind)), true);
+    let task = btf.ids_by_name("task", Kind::Struct.bit()).next().expect("the struct");
+    assert_eq!((btf.record(task).vlen, btf.record(task).size_or_type), (0, 120));
 }

@@ -72,6 +72,24 @@ impl Writer {
         self.last_id
     }
 
+    /// The id that the next record gets, if it is none of those that are shared.
+    pub(super) fn next_id(&self) -> u32 {
+        self.last_id + 1
+    }
+
+    /// A record whose words are known. Ints among them do not count as shared: whoever
+    /// copies records relies on the order of their ids.
+    pub(super) fn copied(
+        &mut self,
+        (kind, vlen, kflag): (Kind, usize, bool),
+        name: &str,
+        size_or_type: u32,
+        body: &[u32],
+    ) -> u32 {
+        let name = self.strings.add(name);
+        self.record(name, info(kind, vlen, kflag), size_or_type, body)
+    }
+
     fn shared(&mut self, name: &str, info: u32, size_or_type: u32, body: &[u32]) -> u32 {
         let name = self.strings.add(name);
         let mut key = vec![name, info, size_or_type];

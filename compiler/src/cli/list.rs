@@ -87,7 +87,7 @@ pub(super) fn show(search: Search) -> Result<ExitCode> {
     for line in &found.lines {
         writeln!(out, "{line}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if found.nothing { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// A script's file, and no pattern.

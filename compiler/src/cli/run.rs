@@ -116,10 +116,15 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
             break;
         } else if COMPILE_VALUES.contains(&option.as_str()) {
             inline |= option == "-e";
-            compile.push(arg);
+            let mut words = vec![arg];
             if !joined {
-                compile.push(args.next().with_context(|| format!("{option} needs a value"))?);
+                words.push(args.next().with_context(|| format!("{option} needs a value"))?);
             }
+            // Arguments are looked up while compiling, source lines at run time.
+            if option == "--debuginfo" {
+                tracer.extend(words.iter().cloned());
+            }
+            compile.extend(words);
         } else if IGNORED.contains(&text.as_str()) {
         } else if matches!(text.as_str(), "--test" | "--bench") {
             compile.push(arg);

@@ -195,6 +195,13 @@ impl<'a> FuncBuilder<'a> {
         self.call_named((Namespace::Ksym as u32, id.0), args)
     }
 
+    /// Calls a function of an imported object by its number in the caller's table.
+    pub fn call_imported(&mut self, function: u32, args: &[Value]) -> Value {
+        assert!(args.len() <= 5, "BPF passes at most five arguments");
+        let id = self.module.symbols.intern(Symbol::Imported(function));
+        self.call_named((Namespace::Imported as u32, id.0), args)
+    }
+
     fn call_named(&mut self, key: (u32, u32), args: &[Value]) -> Value {
         let function = match self.functions.get(&key) {
             Some(&function) => function,

@@ -43,6 +43,8 @@ pub enum Symbol {
     /// The address of a kernel variable (or a kernel function to call), by its
     /// number in the caller's table of names.
     Ksym(u32),
+    /// A function of an imported object, by its number in the caller's table.
+    Imported(u32),
 }
 
 impl fmt::Display for Symbol {
@@ -57,6 +59,7 @@ impl fmt::Display for Symbol {
             Symbol::Data(offset) => write!(f, "data+{offset}"),
             Symbol::Subprog(FuncId(index)) => write!(f, "subprog {index}"),
             Symbol::Ksym(index) => write!(f, "ksym {index}"),
+            Symbol::Imported(index) => write!(f, "imported {index}"),
         }
     }
 }
@@ -80,6 +83,7 @@ impl Symbol {
             "data" => Symbol::Data(number(rest)?),
             "subprog" => Symbol::Subprog(FuncId(number(rest)?)),
             "ksym" => Symbol::Ksym(number(rest)?),
+            "imported" => Symbol::Imported(number(rest)?),
             _ => return None,
         })
     }
@@ -94,6 +98,7 @@ impl Symbol {
             Symbol::Data(_) => Namespace::Data,
             Symbol::Subprog(_) => Namespace::Subprog,
             Symbol::Ksym(_) => Namespace::Ksym,
+            Symbol::Imported(_) => Namespace::Imported,
         }
     }
 }
@@ -113,12 +118,13 @@ pub(crate) enum Namespace {
     Rodata = 7,
     Ksym = 8,
     Data = 9,
+    Imported = 10,
 }
 
 impl Namespace {
     pub(crate) fn from_number(number: u32) -> Option<Namespace> {
         use Namespace::*;
-        [Helper, Barrier, Subprog, Map, Core, Ctx, Opaque, Rodata, Ksym, Data].get(number as usize).copied()
+        [Helper, Barrier, Subprog, Map, Core, Ctx, Opaque, Rodata, Ksym, Data, Imported].get(number as usize).copied()
     }
 }
 
@@ -190,6 +196,7 @@ mod tests {
             Symbol::Data(8),
             Symbol::Subprog(FuncId(1)),
             Symbol::Ksym(0),
+            Symbol::Imported(2),
         ] {
             assert_eq!(Symbol::parse(&symbol.to_string()), Some(symbol));
         }

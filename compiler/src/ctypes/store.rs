@@ -157,6 +157,31 @@ impl TypeStore {
         builtin::integer(spelling).map(|int| self.add_script(CKind::Int(int)))
     }
 
+    /// A type of BTF that is no source: an imported object's.
+    pub fn blob_type(&self, found: &Found, btf_id: u32) -> CTypeId {
+        self.kernel_id(found, btf_id)
+    }
+
+    /// Does an id number a type of this blob?
+    pub fn is_of(&self, id: CTypeId, found: &Found) -> bool {
+        self.inner.blob_of(id).is_some_and(|(f, _)| Rc::ptr_eq(&f.btf, &found.btf))
+    }
+
+    /// A function type.
+    pub fn add_function(&self, signature: Signature) -> CTypeId {
+        self.add_script(CKind::Function(signature))
+    }
+
+    /// A floating-point type.
+    pub fn add_float(&self, name: Rc<str>, size: u32) -> CTypeId {
+        self.add_script(CKind::Float { name, size })
+    }
+
+    /// A struct or union that its name does not lead to.
+    pub fn add_forward(&self, name: &str, union: bool) -> CTypeId {
+        self.add_script(CKind::Forward { name: name.into(), union })
+    }
+
     /// Id of a type in a blob, past all modifiers.
     pub(super) fn kernel_id(&self, found: &Found, btf_id: u32) -> CTypeId {
         let mut id = btf_id;

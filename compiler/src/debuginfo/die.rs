@@ -1,9 +1,10 @@
 //! Entries of the debug information, and the references between them.
 //!
-//! In: DWARF sections. Out: [`Die`]s, which can be kept, and their attributes,
+//! In: DWARF sections, those of parts that were split off too. Out: [`Die`]s, which can be kept, and their attributes,
 //! looked up through `DW_AT_specification` and `DW_AT_abstract_origin`.
 
 use super::Reader;
+use super::split::Parts;
 use gimli::{AttributeValue, DebuggingInformationEntry, DwAt, DwTag, Unit, UnitOffset};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -11,6 +12,15 @@ use std::rc::Rc;
 
 /// Longest chain of references from a function to its declaration.
 const MAX_CHAIN: usize = 8;
+
+/// What is looked up by its name.
+const NAMED_TYPES: [DwTag; 5] = [
+    gimli::DW_TAG_structure_type,
+    gimli::DW_TAG_class_type,
+    gimli::DW_TAG_union_type,
+    gimli::DW_TAG_enumeration_type,
+    gimli::DW_TAG_typedef,
+];
 
 pub(super) type Entry = DebuggingInformationEntry<Reader>;
 
@@ -37,47 +47,117 @@ impl Die {
     }
 }
 
-/// A unit, and whether it lies in the file that others share.
+/// The file that a unit lies in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum File {
+    /// The binary, or its debug file.
+    Own,
+    /// What several debug files share.
+    Shared,
+    /// A part that was split off.
+    Split(usize),
+}
+
+/// A unit.
 pub(super) struct Place {
     pub unit: Unit<Reader>,
-    pub shared: bool,
+    pub file: File,
+    /// Of a skeleton: the unit with its content.
+    pub content: Option<usize>,
 }
 
 /// All units of a binary.
 pub(super) struct Units {
-    pub dwarf: gimli::Dwarf<Reader>,
+    dwarf: gimli::Dwarf<Reader>,
+    /// Parts that were split off, each with one unit of code.
+    split: Vec<gimli::Dwarf<Reader>>,
+    /// Names of such parts that were not found.
+    pub absent: Vec<String>,
     pub places: Vec<Place>,
     /// Type units by signature: unit and offset of the type.
     signatures: HashMap<u64, Key>,
-    /// Definitions of structs and unions by tag and name.
+    /// Definitions of types by tag and name.
     definitions: OnceCell<HashMap<(DwTag, String), Key>>,
 }
 
 impl Units {
-    pub fn new(dwarf: gimli::Dwarf<Reader>) -> Result<Units> {
-        let (mut places, mut signatures) = (Vec::new(), HashMap::new());
-        let mut add = |dwarf: &gimli::Dwarf<Reader>, header: gimli::UnitHeader<Reader>, shared: bool| -> Result<()> {
-            if let gimli::UnitType::Type { type_signature, type_offset } = header.type_() {
-                signatures.insert(type_signature.0, (places.len(), type_offset));
+    /// All units; `parts` finds those that were split off.
+    pub fn new(dwarf: gimli::Dwarf<Reader>, parts: &Parts) -> Result<Units> {
+        let (split, absent, places) = (Vec::new(), Vec::new(), Vec::new());
+        let (signatures, definitions) = (HashMap::new(), OnceCell::new());
+        let mut units = Units { dwarf, split, absent, places, signatures, definitions };
+        units.add_file(File::Own)?;
+        if units.dwarf.sup().is_some() {
+            units.add_file(File::Shared)?;
+        }
+        for skeleton in 0..units.places.len() {
+            if units.unit(skeleton).dwo_id.is_some() && units.places[skeleton].file == File::Own {
+                units.add_part(skeleton, parts)?;
             }
-            places.push(Place { unit: dwarf.unit(header)?, shared });
-            Ok(())
+        }
+        Ok(units)
+    }
+
+    /// The unit that a skeleton stands for, and the types that lie beside it.
+    fn add_part(&mut self, skeleton: usize, parts: &Parts) -> Result<()> {
+        let unit = self.unit(skeleton);
+        let Some(name) = unit.dwo_name()? else { return Ok(()) };
+        let name = gimli::Reader::to_slice(&self.dwarf.attr_string(unit, name)?)?.into_owned();
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let directory = unit.comp_dir.as_ref().map(gimli::Reader::to_slice).transpose()?;
+        let directory = directory.map(|d| String::from_utf8_lossy(&d).into_owned()).unwrap_or_default();
+        let Some(part) = parts.find(&self.dwarf, unit.dwo_id, &directory, &name)? else {
+            self.absent.push(name);
+            return Ok(());
         };
-        let mut headers = dwarf.units();
-        while let Some(header) = headers.next()? {
-            add(&dwarf, header, false)?;
+        let first = self.places.len();
+        self.split.push(part);
+        self.add_file(File::Split(self.split.len() - 1))?;
+        let (skeletons, content) = self.places.split_at_mut(first);
+        let skeleton = &mut skeletons[skeleton];
+        let same = content.iter_mut().enumerate().find(|(_, p)| p.unit.dwo_id == skeleton.unit.dwo_id);
+        if let Some((i, place)) = same {
+            place.unit.copy_relocated_attributes(&skeleton.unit);
+            skeleton.content = Some(first + i);
         }
-        let mut headers = dwarf.type_units();
-        while let Some(header) = headers.next()? {
-            add(&dwarf, header, false)?;
+        Ok(())
+    }
+
+    fn add_file(&mut self, file: File) -> Result<()> {
+        let Some(dwarf) = self.file(file) else { return Ok(()) };
+        let (mut headers, mut units) = (Vec::new(), dwarf.units());
+        while let Some(header) = units.next()? {
+            headers.push(header);
         }
-        if let Some(shared) = dwarf.sup() {
-            let mut headers = shared.units();
-            while let Some(header) = headers.next()? {
-                add(shared, header, true)?;
+        let mut units = dwarf.type_units();
+        while let Some(header) = units.next()? {
+            headers.push(header);
+        }
+        let (mut places, mut signatures) = (Vec::new(), Vec::new());
+        for header in headers {
+            if let gimli::UnitType::Type { type_signature, type_offset }
+            | gimli::UnitType::SplitType { type_signature, type_offset } = header.type_()
+            {
+                signatures.push((type_signature.0, (self.places.len() + places.len(), type_offset)));
             }
+            places.push(Place { unit: dwarf.unit(header)?, file, content: None });
         }
-        Ok(Units { dwarf, places, signatures, definitions: OnceCell::new() })
+        self.places.extend(places);
+        self.signatures.extend(signatures);
+        Ok(())
+    }
+
+    fn file(&self, file: File) -> Option<&gimli::Dwarf<Reader>> {
+        match file {
+            File::Own => Some(&self.dwarf),
+            File::Shared => self.dwarf.sup(),
+            File::Split(part) => self.split.get(part),
+        }
+    }
+
+    /// The units of the binary's own, by their index.
+    pub fn own(&self) -> impl Iterator<Item = (usize, &Place)> {
+        self.places.iter().enumerate().filter(|(_, p)| p.file != File::Shared)
     }
 
     pub fn unit(&self, index: usize) -> &Unit<Reader> {
@@ -90,10 +170,7 @@ impl Units {
 
     /// The sections that a unit belongs to.
     pub fn sections(&self, unit: usize) -> &gimli::Dwarf<Reader> {
-        match self.dwarf.sup() {
-            Some(shared) if self.places[unit].shared => shared,
-            _ => &self.dwarf,
-        }
+        self.file(self.places[unit].file).unwrap_or(&self.dwarf)
     }
 
     /// Entries directly below.
@@ -112,8 +189,8 @@ impl Units {
         let Some(value) = die.entry.attr_value(at) else { return Ok(None) };
         let key = match value {
             AttributeValue::UnitRef(offset) => Some((die.unit, offset)),
-            AttributeValue::DebugInfoRef(offset) => self.find(offset, self.places[die.unit].shared),
-            AttributeValue::DebugInfoRefSup(offset) => self.find(offset, true),
+            AttributeValue::DebugInfoRef(offset) => self.find(offset, self.places[die.unit].file),
+            AttributeValue::DebugInfoRefSup(offset) => self.find(offset, File::Shared),
             AttributeValue::DebugTypesRef(signature) => self.signatures.get(&signature.0).copied(),
             _ => None,
         };
@@ -128,8 +205,8 @@ impl Units {
         }
     }
 
-    fn find(&self, offset: gimli::DebugInfoOffset, shared: bool) -> Option<Key> {
-        self.places.iter().enumerate().filter(|(_, p)| p.shared == shared).find_map(|(i, p)| {
+    fn find(&self, offset: gimli::DebugInfoOffset, file: File) -> Option<Key> {
+        self.places.iter().enumerate().filter(|(_, p)| p.file == file).find_map(|(i, p)| {
             let offset = offset.to_unit_offset(&p.unit.header)?;
             Some((i, offset))
         })
@@ -138,7 +215,12 @@ impl Units {
     /// The definition of a struct that is only declared here: the first of that
     /// name in any unit, outside of namespaces.
     pub fn definition(&self, die: &Die) -> Result<Option<Die>> {
-        let Some(name) = self.text(die, gimli::DW_AT_name) else { return Ok(None) };
+        let name = self.text(die, gimli::DW_AT_name);
+        name.map_or(Ok(None), |name| self.defined(die.tag(), &name))
+    }
+
+    /// The first definition of a type by its name, outside of namespaces.
+    pub fn defined(&self, tag: DwTag, name: &str) -> Result<Option<Die>> {
         let known = match self.definitions.get() {
             Some(known) => known,
             None => {
@@ -146,7 +228,7 @@ impl Units {
                 self.definitions.get_or_init(|| built)
             }
         };
-        known.get(&(die.tag(), name)).map(|&key| self.die(key)).transpose()
+        known.get(&(tag, name.to_string())).map(|&key| self.die(key)).transpose()
     }
 
     fn all_definitions(&self) -> Result<HashMap<(DwTag, String), Key>> {
@@ -154,11 +236,7 @@ impl Units {
         for unit in 0..self.places.len() {
             let root = self.die((unit, self.unit(unit).header.root_offset()))?;
             for child in self.children(&root)? {
-                let composite = matches!(
-                    child.tag(),
-                    gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_union_type
-                );
-                if composite
+                if NAMED_TYPES.contains(&child.tag())
                     && !child.entry.has_attr(gimli::DW_AT_declaration)
                     && let Some(name) = self.text(&child, gimli::DW_AT_name)
                 {

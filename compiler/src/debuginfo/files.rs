@@ -6,6 +6,7 @@
 //! debug files share (`.gnu_debugaltlink`, made by dwz) is read as well.
 
 use super::Reader;
+use super::split::Parts;
 use btc_payload::binary::BinaryId;
 use gimli::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
@@ -23,6 +24,7 @@ const MAX_SECTION: u64 = 1 << 32;
 pub(super) struct Loaded {
     pub id: BinaryId,
     pub dwarf: gimli::Dwarf<Reader>,
+    pub parts: Parts,
     /// Name and range of its functions, sorted by address.
     pub functions: Vec<(u64, u64, String)>,
 }
@@ -35,7 +37,8 @@ pub(super) fn load(path: &Path, dirs: &[PathBuf]) -> Result<Loaded, String> {
     let id = identity(&bytes).ok_or_else(|| format!("{} is no 64-bit ELF file", path.display()))?;
     let functions = functions(&elf);
     if elf.section_by_name(".debug_info").is_some() {
-        return Ok(Loaded { id, dwarf: dwarf(&elf, path, dirs)?, functions });
+        let parts = Parts::of(path, path, dirs)?;
+        return Ok(Loaded { id, dwarf: dwarf(&elf, path, dirs)?, parts, functions });
     }
     for candidate in candidates(&elf, path, dirs) {
         let Ok(bytes) = std::fs::read(&candidate) else { continue };
@@ -43,18 +46,19 @@ pub(super) fn load(path: &Path, dirs: &[PathBuf]) -> Result<Loaded, String> {
         let same = identity(&bytes).is_some_and(|other| other == id) || !matches!(id, BinaryId::BuildId(_));
         if same && debug.section_by_name(".debug_info").is_some() {
             let functions = if functions.is_empty() { self::functions(&debug) } else { functions };
-            return Ok(Loaded { id, dwarf: dwarf(&debug, &candidate, dirs)?, functions });
+            let parts = Parts::of(path, &candidate, dirs)?;
+            return Ok(Loaded { id, dwarf: dwarf(&debug, &candidate, dirs)?, parts, functions });
         }
     }
     let split = if elf.section_by_name(".gnu_debugdata").is_some() { "; .gnu_debugdata holds names only" } else { "" };
     Err(format!("{} has no debug information{split}", path.display()))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display()))
 }
 
-fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<object::File<'a>, String> {
+pub(super) fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<object::File<'a>, String> {
     let elf = object::File::parse(bytes).map_err(|_| format!("{} is no ELF file", path.display()))?;
     if elf.is_little_endian() && elf.is_64() { Ok(elf) } else { Err(format!("{} is not for x86_64", path.display())) }
 }
@@ -141,25 +145,26 @@ fn dwarf(elf: &object::File<'_>, path: &Path, dirs: &[PathBuf]) -> Result<gimli:
     Ok(dwarf)
 }
 
-/// A section's bytes; none are as good as no section.
-fn section(elf: &object::File<'_>, name: &str, path: &Path) -> Result<Reader, String> {
+/// A section's bytes; none are as good as no section. Object files have a section of
+/// one name for each type that may occur twice: one behind the other, as linked.
+pub(super) fn section(elf: &object::File<'_>, name: &str, path: &Path) -> Result<Reader, String> {
     let bad = |why: String| format!("section {name} of {}: {why}", path.display());
-    let bytes = match elf.section_by_name(name) {
-        None => Vec::new(),
-        Some(section) => {
-            let found = section.compressed_data().map_err(|e| bad(e.to_string()))?;
-            let size = usize::try_from(found.uncompressed_size.min(MAX_SECTION)).unwrap_or(usize::MAX);
-            match found.format {
-                CompressionFormat::None => found.data.to_vec(),
-                CompressionFormat::Zlib => miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(found.data, size)
+    let mut bytes = Vec::new();
+    for section in elf.sections().filter(|s| s.name() == Ok(name)) {
+        let found = section.compressed_data().map_err(|e| bad(e.to_string()))?;
+        let size = usize::try_from(found.uncompressed_size.min(MAX_SECTION)).unwrap_or(usize::MAX);
+        match found.format {
+            CompressionFormat::None => bytes.extend_from_slice(found.data),
+            CompressionFormat::Zlib => bytes.extend(
+                miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(found.data, size)
                     .map_err(|e| bad(e.to_string()))?,
-                CompressionFormat::Zstandard => {
-                    zstd::bulk::decompress(found.data, size).map_err(|e| bad(e.to_string()))?
-                }
-                other => return Err(bad(format!("unknown compression {other:?}"))),
+            ),
+            CompressionFormat::Zstandard => {
+                bytes.extend(zstd::bulk::decompress(found.data, size).map_err(|e| bad(e.to_string()))?)
             }
+            other => return Err(bad(format!("unknown compression {other:?}"))),
         }
-    };
+    }
     Ok(Reader::new(Rc::from(bytes), LittleEndian))
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Found {
 /// Searches all units.
 pub(super) fn find(units: &Units, file: &str, line: u64) -> Result<Found> {
     let mut found = Found::default();
-    for (index, place) in units.places.iter().enumerate().filter(|(_, p)| !p.shared) {
+    for (index, place) in units.own() {
         let Some(program) = place.unit.line_program.clone() else { continue };
         let matching = matching_files(units, index, &program, file);
         if matching.is_empty() {
@@ -78,6 +78,8 @@ fn first_of_each(units: &Units, index: usize, addresses: Vec<u64>) -> Result<Vec
     }
     // By address: size and offset of the smallest scope around it.
     let mut scopes: Vec<Option<(u64, usize)>> = vec![None; addresses.len()];
+    // The functions of a skeleton are elsewhere.
+    let index = units.places[index].content.unwrap_or(index);
     let unit = units.unit(index);
     let mut entries = unit.entries();
     while let Some(entry) = entries.next_dfs()? {

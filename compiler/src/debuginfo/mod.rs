@@ -2,7 +2,7 @@
 //!
 //! In: the path of a binary, names of functions and files. Out: parameters with
 //! types of the store and the places where they lie, addresses of lines, and the
-//! build that all of this holds for. Files in order of use: `files` (sections),
+//! build that all of this holds for. Files in order of use: `files` (sections), `split` (parts elsewhere),
 //! `die` (entries), `types`, `abi`, `lines`. A leaf: knows C types, no stage.
 //! Read while compiling only; no tracer reads debug information.
 
@@ -10,12 +10,13 @@ mod abi;
 mod die;
 mod files;
 mod lines;
+mod split;
 mod types;
 
 #[cfg(test)]
 mod tests;
 
-use crate::ctypes::{CTypeId, TypeStore};
+use crate::ctypes::{CTypeId, TagKind, TypeStore};
 use abi::{Frame, Passing};
 use btc_payload::binary::BinaryId;
 use die::{Die, Key, Units};
@@ -56,7 +57,7 @@ impl Binary {
     /// Opens a binary, looking for separate debug files also in `dirs`.
     pub fn open(path: &Path, dirs: &[PathBuf]) -> Result<Binary, String> {
         let loaded = files::load(path, dirs)?;
-        let units = Units::new(loaded.dwarf).map_err(|e| damaged(path, e))?;
+        let units = Units::new(loaded.dwarf, &loaded.parts).map_err(|e| damaged(path, e))?;
         Ok(Binary {
             id: loaded.id,
             units,
@@ -75,6 +76,23 @@ impl Binary {
     pub fn parameters(&self, store: &TypeStore, function: &str) -> Result<Vec<Parameter>, String> {
         let Some(die) = self.find(function)? else { return Err(self.unknown(function)) };
         self.laid_out(store, &die).map_err(|e| e.to_string()).and_then(|result| result)
+    }
+
+    /// A type by its name and tag; without a tag a typedef, or what C++ and Rust name so.
+    pub fn named_type(&self, store: &TypeStore, tag: Option<TagKind>, name: &str) -> Option<CTypeId> {
+        let structs = [gimli::DW_TAG_structure_type, gimli::DW_TAG_class_type];
+        let tags = match tag {
+            Some(TagKind::Struct) => &structs[..],
+            Some(TagKind::Union) => &[gimli::DW_TAG_union_type],
+            Some(TagKind::Enum) => &[gimli::DW_TAG_enumeration_type],
+            None => &[gimli::DW_TAG_typedef, gimli::DW_TAG_class_type, gimli::DW_TAG_structure_type],
+        };
+        let die = tags.iter().find_map(|&tag| self.units.defined(tag, name).ok().flatten())?;
+        if tag.is_none() && structs.contains(&die.tag()) && types::is_c(&self.units, &die) {
+            return None;
+        }
+        let mut known = self.types.borrow_mut();
+        types::Types { units: &self.units, store, known: &mut known }.named(&die).ok()
     }
 
     /// `TYPE NAME` of each parameter; none where nothing is known.
@@ -113,7 +131,10 @@ impl Binary {
         let near = crate::ctypes::nearest(function, self.functions.iter().map(|f| f.2.as_str()));
         let help = near.map(|n| format!("; did you mean {n}?")).unwrap_or_default();
         if self.functions.iter().any(|f| f.2 == function) {
-            return format!("its debug information does not describe {function}");
+            return match self.units.absent.first() {
+                Some(part) => format!("its debug information lies in {part} and the like, which is not there"),
+                None => format!("its debug information does not describe {function}"),
+            };
         }
         format!("it has no function {function}{help}")
     }
@@ -132,7 +153,7 @@ impl Binary {
     /// Definitions of functions by the name of their symbol.
     fn build_index(&self) -> die::Result<BTreeMap<String, Key>> {
         let mut index = BTreeMap::new();
-        for (unit, _) in self.units.places.iter().enumerate().filter(|(_, p)| !p.shared) {
+        for (unit, _) in self.units.own() {
             let root = self.units.unit(unit).header.root_offset();
             self.index_below(&self.units.die((unit, root))?, 0, &mut index)?;
         }

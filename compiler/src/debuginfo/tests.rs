@@ -67,6 +67,50 @@ fn parameters_and_lines() {
     }
 }
 
+/// Everything is found in the parts, wherever they are; without them the message names one.
+#[test]
+fn split_debug_information() {
+    let dir = tempfile::tempdir().unwrap();
+    for version in ["-gdwarf-5", "-gdwarf-4"] {
+        for more in [&[][..], &["-fdebug-types-section"]] {
+            let path = build(dir.path(), &[&["-gsplit-dwarf", version], more].concat());
+            let part = std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path());
+            let part = part.into_iter().find(|p| p.extension().is_some_and(|e| e == "dwo")).unwrap();
+            let check = |dirs: &[PathBuf]| {
+                let binary = Binary::open(&path, dirs).unwrap();
+                let store = TypeStore::new(BtfSources::reference().unwrap());
+                let deep = binary.parameters(&store, "deep")?;
+                let CKind::Pointer(to) = store.get(deep[0].ty).kind else { panic!() };
+                assert_eq!(store.field(to, "y").unwrap().bit_width, Some(5));
+                let at = binary.line("sample.c", 7).unwrap();
+                assert_eq!(binary.function_at(at[0]), Some("deep"));
+                Ok::<_, String>(())
+            };
+            check(&[]).unwrap();
+            let elsewhere = dir.path().join("elsewhere");
+            std::fs::create_dir_all(&elsewhere).unwrap();
+            let moved = elsewhere.join(part.file_name().unwrap());
+            std::fs::rename(&part, &moved).unwrap();
+            assert!(check(&[]).unwrap_err().contains(".dwo"));
+            check(std::slice::from_ref(&elsewhere)).unwrap();
+            std::fs::remove_file(moved).unwrap();
+        }
+    }
+}
+
+#[test]
+fn types_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let binary = Binary::open(&build(dir.path(), &[]), &[]).unwrap();
+    let store = TypeStore::new(BtfSources::reference().unwrap());
+    let size = |tag, name| store.size_of(binary.named_type(&store, tag, name)?);
+    assert_eq!(size(Some(TagKind::Struct), "point"), Some(16));
+    assert_eq!(size(Some(TagKind::Enum), "color"), Some(4));
+    assert_eq!(size(None, "byte"), Some(1));
+    assert_eq!(size(Some(TagKind::Union), "point"), None);
+    assert_eq!(size(None, "point"), None, "C writes the tag");
+}
+
 #[test]
 fn separate_debug_files() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! Types of debug information as types of the store, and as C text.
 //!
 //! In: entries. Out: ids; the layout is the binary's, so none of these types is
-//! the kernel's, and none gets a name that a script could mean: a binary's
-//! `struct file` is not the kernel's. Invariant: an entry is converted once, and
+//! the kernel's, and none gets a name in the store: a binary's `struct file` is not
+//! the kernel's, and another binary's is not this one's. Invariant: an entry is converted once, and
 //! structs are entered before their members, which may point back at them.
 
 use super::die::{Die, Key, Result, Units, number};
@@ -42,6 +42,11 @@ impl Types<'_> {
             Some(ty) => self.convert(&ty, 0),
             None => Ok(CTypeId::VOID),
         }
+    }
+
+    /// The type that an entry is.
+    pub fn named(&mut self, die: &Die) -> Result<CTypeId> {
+        self.convert(die, 0)
     }
 
     fn inner(&mut self, die: &Die, depth: usize) -> Result<CTypeId> {
@@ -232,7 +237,8 @@ pub(super) fn spell(units: &Units, ty: Option<Die>, depth: usize) -> Result<Stri
     })
 }
 
-fn is_c(units: &Units, die: &Die) -> bool {
+/// Does an entry belong to a unit in C?
+pub(super) fn is_c(units: &Units, die: &Die) -> bool {
     let unit = units.unit(die.unit);
     let Ok(root) = unit.entry(unit.header.root_offset()) else { return true };
     match root.attr_value(gimli::DW_AT_language) {

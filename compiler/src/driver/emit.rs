@@ -37,6 +37,7 @@ pub(super) fn assembly(lowered: &Lowered, compiled: &[Compiled], types: &TypeSto
         Symbol::Ctx { record, .. } => lowered.operands.get(record as usize).map(|o| format!("{o:?}")),
         Symbol::Subprog(f) => Some(lowered.module.func(f).name.clone()),
         Symbol::Ksym(n) => lowered.ksyms.get(n as usize).map(|k| k.name.clone()),
+        Symbol::Imported(n) => lowered.imported.get(n as usize).cloned(),
         Symbol::Opaque(_) | Symbol::Rodata(_) | Symbol::Data(_) => None,
     };
     let mut out = String::new();

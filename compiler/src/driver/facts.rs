@@ -6,7 +6,7 @@
 
 use crate::btf::reference::{ConstantValue, Reference};
 use crate::btf::tracepoint::{FieldPlace, TracepointField as RawField, TracepointFormat};
-use crate::ctypes::{CTypeId, TypeStore, nearest};
+use crate::ctypes::{CTypeId, TagKind, TypeStore, nearest};
 use crate::debuginfo::{Binary, Parameter};
 use crate::sema::{Constant, Facts, Tracepoint, TracepointField};
 use crate::syntax::c::HeaderOracle;
@@ -121,6 +121,12 @@ impl Facts for ReferenceFacts<'_> {
         let binary = self.binary(path);
         let binary = binary.as_ref().as_ref().map_err(String::clone)?;
         Ok((binary.id().clone(), binary.parameters(self.types, function)?))
+    }
+
+    fn user_type(&self, path: &str, tag: Option<TagKind>, name: &str) -> Option<(BinaryId, CTypeId)> {
+        let binary = self.binary(path);
+        let binary = binary.as_ref().as_ref().ok()?;
+        Some((binary.id().clone(), binary.named_type(self.types, tag, name)?))
     }
 
     fn user_line(&self, path: &str, file: &str, line: u32) -> Result<(BinaryId, Vec<LinePlace>), String> {

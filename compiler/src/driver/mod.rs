@@ -3,6 +3,7 @@
 //! In: a [`Request`]. Out: [`Output`] of the form asked for, and messages.
 //! All I/O of the compiler happens here, in `btf::source` and in `link`.
 
+mod clang;
 mod emit;
 mod facts;
 mod object;
@@ -12,19 +13,22 @@ pub(crate) use source::LIBRARY;
 
 use crate::btf::reference::Reference;
 use crate::btf::source::BtfSources;
+use crate::cobject::{self, Functions, Linkage, Unit};
 use crate::ctypes::TypeStore;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::hir::tree::Program;
 use crate::lower::Lowered;
 use crate::opt::Level;
 use crate::sema::{self, Environment, config};
-use crate::span::SourceMap;
+use crate::span::{SourceMap, Span};
 use crate::syntax::parse::{is_deep_stack, on_deep_stack};
 use crate::target::X86_64;
 use anyhow::Context;
 use btc_payload::header;
+use btc_payload::manifest::UNSAFE;
 use btc_payload::probe::AttachPoint;
 use object::Compiled;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -176,6 +180,49 @@ struct Front {
     reference: Rc<Reference>,
     types: TypeStore,
     tree: source::Tree,
+    /// Functions of imported C files.
+    imported: Imported,
+}
+
+/// Imported C files.
+struct Imported {
+    units: Vec<Unit>,
+    /// Where they are imported.
+    spans: Vec<Span>,
+    functions: Functions,
+}
+
+impl Imported {
+    fn new(objects: Vec<(Unit, Span)>, types: &TypeStore, diagnostics: &mut Diagnostics) -> Self {
+        let (units, spans): (Vec<Unit>, Vec<Span>) = objects.into_iter().unzip();
+        let (functions, twice) = cobject::signatures(&units, types);
+        let mut pairs: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
+        for t in twice {
+            pairs.entry(t.units).or_default().push(format!("`{}`", t.name));
+        }
+        for ((first, again), names) in pairs {
+            diagnostics.push(
+                Diagnostic::error("E0337", format!("two C files define {}", names.join(", ")))
+                    .at(spans[again], format!("`{}` does", units[again].name))
+                    .also(spans[first], format!("`{}` does, too", units[first].name))
+                    .help("make one of them `static`, or `__attribute__((weak))`"),
+            );
+        }
+        Imported { units, spans, functions }
+    }
+
+    /// The functions that are linked for those that the script calls.
+    fn link(&self, called: &[String], diagnostics: &mut Diagnostics) -> Result<Linkage, Failure> {
+        let roots: Vec<_> = called.iter().filter_map(|n| Some(self.functions.callable.get(n)?.place)).collect();
+        Linkage::new(&self.units, &roots).map_err(|e| self.report(e, diagnostics))
+    }
+
+    fn report(&self, error: cobject::LinkError, diagnostics: &mut Diagnostics) -> Failure {
+        let name = &self.units[error.unit].name;
+        let d = Diagnostic::error("E0338", format!("`{name}` cannot be linked"));
+        diagnostics.push(d.at(self.spans[error.unit], error.message));
+        Failure::Reported
+    }
 }
 
 impl Front {
@@ -183,13 +230,14 @@ impl Front {
         let script = sources.add(request.name.clone(), request.path.as_deref(), request.text.clone());
         let reference = Rc::new(Reference::load().context("the bundled reference cannot be read")?);
         let types = TypeStore::new(kernel_types(&request.btf)?);
-        let tree = source::read(request, &types, &reference, sources, script, diagnostics)?;
-        Ok(Front { reference, types, tree })
+        let mut tree = source::read(request, &types, &reference, sources, script, diagnostics)?;
+        let imported = Imported::new(std::mem::take(&mut tree.objects), &types, diagnostics);
+        Ok(Front { reference, types, tree, imported })
     }
 
     fn program(&self, request: &Request, diagnostics: &mut Diagnostics) -> Result<Program, Failure> {
         let facts = facts::ReferenceFacts::new(&self.reference, &self.types, &request.debug_dirs);
-        analyse(request, &self.tree.expanded, &self.types, &facts, diagnostics)
+        analyse(request, &self.tree.expanded, &self.types, &facts, &self.imported.functions, diagnostics)
     }
 }
 
@@ -221,7 +269,13 @@ fn run(
         _ => {}
     }
     complete_manifest(request, &program, &mut lowered, &compiled);
-    let object = object::write(&lowered, &compiled, types, sources, &sizes(&program))?;
+    let linkage = front.imported.link(&lowered.imported, diagnostics)?;
+    let linked = object::Linked { units: &front.imported.units, linkage: &linkage };
+    let object = object::write(&lowered, &compiled, types, sources, &sizes(&program), &linked);
+    let object = object.map_err(|e| match e {
+        object::Error::Link(e) => front.imported.report(e, diagnostics),
+        object::Error::Failure(e) => e,
+    })?;
     if emit == Emit::Obj {
         return Ok(object);
     }
@@ -254,6 +308,7 @@ fn analyse(
     script: &crate::syntax::ast::Script,
     types: &TypeStore,
     facts: &dyn sema::Facts,
+    imported: &Functions,
     diagnostics: &mut Diagnostics,
 ) -> Result<Program, Failure> {
     // Settings that size code must be known before types are.
@@ -269,6 +324,7 @@ fn analyse(
     let env = Environment {
         types,
         facts,
+        imported,
         allow_unsafe: request.allow_unsafe,
         settings: request.settings.clone(),
         limits: config::limits(&settings),
@@ -312,4 +368,7 @@ fn complete_manifest(request: &Request, program: &Program, lowered: &mut Lowered
     m.script.about = emit::about(&request.text);
     m.script.license.clone_from(&program.license);
     m.patches = patches;
+    if request.allow_unsafe {
+        m.settings.push((UNSAFE.into(), "true".into()));
+    }
 }

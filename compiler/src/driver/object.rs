@@ -8,6 +8,7 @@ use crate::bpf::{self, Code};
 use crate::btf::core::CoreId;
 use crate::btf::encode::{KsymDef, KsymKind, MapDef, MapPart};
 use crate::clif::{FuncId, Symbol};
+use crate::cobject::{LinkError, Linkage, Unit};
 use crate::ctypes::TypeStore;
 use crate::elf::{self, CoreSlot, Extern, ExternId, FunctionId, Line, MapIndex, ObjectInput, Reloc, Role, Target};
 use crate::hir::tree::ProgramKind;
@@ -74,6 +75,19 @@ pub(super) fn patches(lowered: &Lowered, compiled: &[Compiled]) -> Vec<Patch> {
     out
 }
 
+/// What is linked of imported C files.
+pub(super) struct Linked<'a> {
+    pub units: &'a [Unit],
+    pub linkage: &'a Linkage,
+}
+
+/// Why there is no object.
+pub(super) enum Error {
+    /// A C file cannot be linked.
+    Link(LinkError),
+    Failure(Failure),
+}
+
 /// Writes the object.
 pub(super) fn write(
     lowered: &Lowered,
@@ -81,10 +95,12 @@ pub(super) fn write(
     types: &TypeStore,
     sources: &SourceMap,
     sizes: &Sizes,
-) -> Result<Vec<u8>, Failure> {
+    linked: &Linked<'_>,
+) -> Result<Vec<u8>, Error> {
     let functions = lowered.module.funcs.iter().zip(&lowered.functions).zip(compiled);
-    let functions = functions.map(|((func, what), done)| function(lowered, func, what, &done.code, sources)).collect();
-    let input = ObjectInput {
+    let functions =
+        functions.map(|((func, what), done)| function(lowered, func, what, &done.code, sources, linked)).collect();
+    let mut input = ObjectInput {
         types,
         core: &lowered.core,
         functions,
@@ -94,8 +110,11 @@ pub(super) fn write(
         variables: Vec::new(),
         license: lowered.manifest.script.license.clone(),
         externs: lowered.ksyms.iter().map(|k| external(lowered, k)).collect(),
+        copied: Default::default(),
+        sections: Vec::new(),
     };
-    elf::write(&input).map_err(|e| Failure::Internal(format!("{e:#}")))
+    elf::append(linked.units, linked.linkage, &mut input).map_err(Error::Link)?;
+    elf::write(&input).map_err(|e| Error::Failure(Failure::Internal(format!("{e:#}"))))
 }
 
 fn function(
@@ -104,6 +123,7 @@ fn function(
     what: &lower::Function,
     code: &Code,
     sources: &SourceMap,
+    linked: &Linked<'_>,
 ) -> elf::Function {
     let (mut relocs, mut core) = (Vec::new(), Vec::new());
     for r in &code.relocs {
@@ -115,6 +135,11 @@ fn function(
             Some(Symbol::Subprog(FuncId(n))) if is_call(code, r.insn) => Target::Call(FunctionId(n)),
             Some(Symbol::Subprog(FuncId(n))) => Target::Callback(FunctionId(n)),
             Some(Symbol::Ksym(n)) => Target::Extern(ExternId(n)),
+            // C functions stand behind the script's.
+            Some(Symbol::Imported(n)) => match linked.linkage.root(n as usize) {
+                Some(at) => Target::Call(FunctionId(lowered.module.funcs.len() as u32 + at)),
+                None => continue,
+            },
             Some(Symbol::Core { record, .. }) => {
                 core.push(CoreSlot { slot, relocation: CoreId(record) });
                 continue;
@@ -131,7 +156,7 @@ fn function(
         lower::Role::MapCallback => Role::Subprogram { params: 4 },
     };
     let lines = code.lines.iter().filter_map(|l| line(lowered, sources, l)).collect();
-    elf::Function { name: func.name.clone(), role, code: code.to_bytes(), relocs, core, lines }
+    elf::Function { name: func.name.clone(), role, code: code.to_bytes(), relocs, core, lines, copied: Vec::new() }
 }
 
 /// A kernel symbol. A function may be missing where the script asks for it before

@@ -1,12 +1,14 @@
 //! From the script's text and what it imports to one expanded syntax tree.
 //!
 //! In: the script, `-I`, `--include`, the type store. Out: the tree without
-//! macros, with the C types in the store; the tree as parsed, for `--emit ast`.
-//! An import is read once, whatever the number of its mentions.
+//! macros, with the C types in the store; the tree as parsed, for `--emit ast`;
+//! the objects of C files. An import is read once, whatever the number of its mentions.
 
+use super::clang;
 use super::facts::Headers;
 use super::{Failure, Request};
 use crate::btf::reference::Reference;
+use crate::cobject::Unit;
 use crate::ctypes::TypeStore;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::sema::expand::{self, Defines};
@@ -27,6 +29,8 @@ pub(super) struct Tree {
     pub written: ast::Script,
     /// With all macros expanded.
     pub expanded: ast::Script,
+    /// Imported C files, with the places of the imports.
+    pub objects: Vec<(Unit, Span)>,
 }
 
 /// Reads, parses and expands a script. A tree is also given when the C part has errors:
@@ -47,13 +51,15 @@ pub(super) fn read(
         read: Rc::new(|path: &Path| std::fs::read(path)),
         oracle: Rc::new(Headers(reference.clone())),
     };
-    let mut reader = Reader { c: CFrontEnd::new(types, options), sources, diagnostics, imported: BTreeSet::new() };
+    let c = CFrontEnd::new(types, options);
+    let (imported, objects) = (BTreeSet::new(), Vec::new());
+    let mut reader = Reader { c, request, sources, diagnostics, imported, objects };
     for header in &request.includes {
         reader.c.include(reader.sources, header);
     }
     let written = reader.script(script, &request.directory());
     let library = reader.library();
-    let Reader { c, sources, diagnostics, .. } = reader;
+    let Reader { c, sources, diagnostics, objects, .. } = reader;
     let unreadable = diagnostics.has_errors();
     let (macros, problems) = c.finish();
     problems.into_iter().for_each(|d| diagnostics.push(d));
@@ -64,14 +70,48 @@ pub(super) fn read(
     let text = |span: Span| sources.text(span).to_string();
     let (expanded, problems) = expand::expand(written.clone(), &library, &CMacros(&macros), &text);
     problems.into_iter().for_each(|d| diagnostics.push(d));
-    Ok(Tree { written, expanded })
+    Ok(Tree { written, expanded, objects })
 }
 
 struct Reader<'a> {
     c: CFrontEnd<'a>,
+    request: &'a Request,
     sources: &'a mut SourceMap,
     diagnostics: &'a mut Diagnostics,
     imported: BTreeSet<PathBuf>,
+    objects: Vec<(Unit, Span)>,
+}
+
+/// What an imported file is, by its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FileKind {
+    Script,
+    Header,
+    /// C for BPF.
+    C,
+    /// An object that was made of that.
+    Object,
+    /// C or an object that is not said to be BPF's.
+    Other,
+}
+
+impl FileKind {
+    fn of(name: &str) -> FileKind {
+        const ENDINGS: &[(&str, FileKind)] = &[
+            (".h", FileKind::Header),
+            (".bpf.c", FileKind::C),
+            (".bpf.o", FileKind::Object),
+            (".c", FileKind::Other),
+            (".o", FileKind::Other),
+        ];
+        ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map_or(FileKind::Script, |e| e.1)
+    }
+
+    /// Is it imported with its directory?
+    fn of_directory(name: &str) -> bool {
+        let kind = FileKind::of(name);
+        kind != FileKind::Other && (kind != FileKind::Script || name.ends_with(".bt"))
+    }
 }
 
 impl Reader<'_> {
@@ -91,6 +131,10 @@ impl Reader<'_> {
 
     fn import(&mut self, name: &Spanned<String>, directory: &Path) -> ast::Script {
         let path = directory.join(&name.value);
+        // The standard library is there without being asked for.
+        if name.value == "stdlib" && !path.exists() {
+            return ast::Script::default();
+        }
         let Ok(real) = path.canonicalize() else {
             self.diagnostics.push(
                 Diagnostic::error("E0330", format!("cannot import `{}`", name.value))
@@ -121,7 +165,7 @@ impl Reader<'_> {
         files.sort();
         let mut out = ast::Script::default();
         for file in files {
-            let known = ["bt", "h"].iter().any(|x| file.extension().is_some_and(|e| e == *x));
+            let known = file.file_name().is_some_and(|n| FileKind::of_directory(&n.to_string_lossy()));
             if known && self.imported.insert(file.clone()) {
                 out.items.extend(self.file(&file, name).items);
             }
@@ -131,12 +175,18 @@ impl Reader<'_> {
 
     fn file(&mut self, path: &Path, name: &Spanned<String>) -> ast::Script {
         let shown = path.file_name().map_or_else(|| name.value.clone(), |n| n.to_string_lossy().into_owned());
-        if shown.ends_with(".c") {
-            self.diagnostics.push(
-                Diagnostic::error("E0332", "importing C programs is not supported yet")
-                    .at(name.span, "a C file")
-                    .help(".bt files, .h files and directories of them can be imported"),
-            );
+        let kind = FileKind::of(&shown);
+        match kind {
+            FileKind::C => self.c_file(path, &shown, name.span),
+            FileKind::Object => self.object_file(path, &shown, name.span),
+            FileKind::Other => self.diagnostics.push(
+                Diagnostic::error("E0332", format!("`{shown}` is nothing that can be imported"))
+                    .at(name.span, "neither .bt nor .h, .bpf.c or .bpf.o")
+                    .help("C code for BPF has a name that ends in .bpf.c"),
+            ),
+            FileKind::Script | FileKind::Header => {}
+        }
+        if !matches!(kind, FileKind::Script | FileKind::Header) {
             return ast::Script::default();
         }
         let text = match std::fs::read_to_string(path) {
@@ -149,11 +199,57 @@ impl Reader<'_> {
             }
         };
         let file = self.sources.add(shown.clone(), Some(path), text);
-        if shown.ends_with(".h") {
+        if kind == FileKind::Header {
             self.c.header(self.sources, file);
             return ast::Script::default();
         }
         self.script(file, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Compiles a C file.
+    fn c_file(&mut self, path: &Path, shown: &str, span: Span) {
+        let search = clang::Search { directories: &self.request.include_dirs, headers: &self.request.includes };
+        let failed = match clang::compile(path, &search) {
+            Ok(made) => {
+                if !made.warnings.is_empty() {
+                    let d = Diagnostic::warning("W0335", format!("clang warns of something in `{shown}`"));
+                    self.diagnostics.push(d.at(span, "imported here").help(made.warnings));
+                }
+                return self.object(&made.object, shown, span);
+            }
+            Err(failed) => failed,
+        };
+        self.diagnostics.push(match failed {
+            clang::Error::Missing(called) => Diagnostic::error("E0334", format!("`{shown}` takes clang to compile"))
+                .at(span, format!("`{called}` cannot be run"))
+                .help("install it: `apt-get install clang` on Debian and Ubuntu, `dnf install clang` on Fedora")
+                .help(format!("or name one: {}=/path/to/clang", clang::VARIABLE))
+                .help("or import what it made elsewhere, as NAME.bpf.o: `clang -target bpf -mcpu=v3 -O2 -g -c`"),
+            clang::Error::Refused(said) => Diagnostic::error("E0335", format!("clang cannot compile `{shown}`"))
+                .at(span, "imported here")
+                .help(said),
+            clang::Error::Other(why) => {
+                Diagnostic::error("E0335", format!("`{shown}` cannot be compiled")).at(span, "imported here").help(why)
+            }
+        });
+    }
+
+    fn object_file(&mut self, path: &Path, shown: &str, span: Span) {
+        match std::fs::read(path) {
+            Ok(bytes) => self.object(&bytes, shown, span),
+            Err(e) => self
+                .diagnostics
+                .push(Diagnostic::error("E0330", format!("cannot import `{shown}`")).at(span, e.to_string())),
+        }
+    }
+
+    fn object(&mut self, bytes: &[u8], shown: &str, span: Span) {
+        match Unit::read(shown, bytes) {
+            Ok(unit) => self.objects.push((unit, span)),
+            Err(why) => self
+                .diagnostics
+                .push(Diagnostic::error("E0336", format!("the object of `{shown}` cannot be used")).at(span, why)),
+        }
     }
 
     fn library(&mut self) -> Vec<ast::Macro> {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Function, FunctionId, Layout, ObjectInput, Place, Role, SLOT};
 use crate::btf::encode::{
-    self, CoreUse, FunctionDef, FunctionKind, KsymDef, LineDef, ObjectBtf, ObjectBtfInput, SectionDef,
+    self, CopiedUse, CoreUse, FunctionDef, FunctionKind, KsymDef, LineDef, ObjectBtf, ObjectBtfInput, SectionDef,
 };
 
 /// Encodes the type information of the object.
@@ -30,6 +30,7 @@ pub(super) fn encode(input: &ObjectInput<'_>, layout: &Layout) -> Result<ObjectB
         functions: &functions,
         sections: &sections,
         ksyms: &ksyms,
+        copied: &input.copied,
     };
     encode::build(&parts).context("internal error: the object's BTF cannot be written")
 }
@@ -43,6 +44,12 @@ fn function(place: Place, f: &Function) -> FunctionDef {
         line: l.line,
         column: l.column,
     };
+    let copied = |c: &super::CopiedSlot| CopiedUse {
+        offset: offset(c.slot),
+        root: c.root,
+        access: c.access.clone(),
+        kind: c.kind,
+    };
     FunctionDef {
         name: f.name.clone(),
         section: place.section.into(),
@@ -54,6 +61,7 @@ fn function(place: Place, f: &Function) -> FunctionDef {
         },
         lines: f.lines.iter().map(line).collect(),
         relocations: f.core.iter().map(|c| CoreUse { offset: offset(c.slot), relocation: c.relocation }).collect(),
+        copied: f.copied.iter().map(copied).collect(),
     }
 }
 

@@ -9,6 +9,7 @@
 //! replaces is written here and nowhere else.
 //! Knows nothing of CLIF or of the script's language.
 
+mod import;
 mod info;
 mod layout;
 #[cfg(test)]
@@ -17,10 +18,12 @@ mod write;
 
 use anyhow::Result;
 
+use crate::btf::copy::CopiedType;
 use crate::btf::core::{CoreId, CoreTable};
-use crate::btf::encode::{KsymDef, MapDef, VariableDef};
+use crate::btf::encode::{Copied, KsymDef, MapDef, VariableDef};
 use crate::ctypes::TypeStore;
 
+pub use import::append;
 pub use layout::{Layout, Place};
 
 /// Bytes of one BPF instruction slot.
@@ -32,6 +35,12 @@ pub const TEXT: &str = ".text";
 /// What programs and the tracer both may change. With a name of its own behind
 /// `.data` because libbpf calls the map of the plain section after the object.
 pub const DATA: &str = btc_payload::manifest::DATA_SYMBOL;
+
+/// Initialised variables of C files. As of [`DATA`], the name is the map's for libbpf.
+pub const C_DATA: &str = ".data.c";
+
+/// Variables of C files that are zero at first.
+pub const C_ZERO: &str = ".bss.c";
 
 /// Index into [`ObjectInput::functions`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +76,20 @@ pub struct ObjectInput<'a> {
     pub license: String,
     /// Kernel symbols that libbpf resolves (kfuncs and `__ksym` variables).
     pub externs: Vec<Extern>,
+    /// What other compilers made: its maps are numbered behind those of `maps`, and each
+    /// of its sections has its bytes in `sections`.
+    pub copied: Copied,
+    /// Content of the sections of `copied`.
+    pub sections: Vec<Content>,
+}
+
+/// What is in a data section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// Zeros, which take no room in the file.
+    Zeros,
 }
 
 /// A function and its code.
@@ -85,6 +108,21 @@ pub struct Function {
     pub core: Vec<CoreSlot>,
     /// Where in the source instructions come from, by slot.
     pub lines: Vec<Line>,
+    /// Operands that depend on the target's types, in the words of another compiler.
+    pub copied: Vec<CopiedSlot>,
+}
+
+/// A CO-RE relocation as another compiler wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedSlot {
+    /// Index of the instruction slot within its function.
+    pub slot: u32,
+    /// The type the access starts from.
+    pub root: CopiedType,
+    /// The access string.
+    pub access: String,
+    /// `enum bpf_core_relo_kind`.
+    pub kind: u32,
 }
 
 /// What a function is for.
@@ -130,6 +168,13 @@ pub enum Target {
     },
     /// A byte of [`DATA`]; for `ld_imm64`.
     Data {
+        /// Offset of the byte.
+        offset: u32,
+    },
+    /// A byte of a section of [`ObjectInput::copied`]; for `ld_imm64`.
+    Copied {
+        /// Index of the section.
+        section: u32,
         /// Offset of the byte.
         offset: u32,
     },

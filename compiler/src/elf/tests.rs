@@ -26,7 +26,15 @@ fn exit() -> Vec<u8> {
 }
 
 fn function(name: &str, role: Role, body: Vec<u8>, relocs: Vec<Reloc>) -> Function {
-    Function { name: name.into(), role, code: [body, exit()].concat(), relocs, core: vec![], lines: vec![] }
+    Function {
+        name: name.into(),
+        role,
+        code: [body, exit()].concat(),
+        relocs,
+        core: vec![],
+        lines: vec![],
+        copied: vec![],
+    }
 }
 
 fn reloc(slot: u32, target: Target) -> Reloc {
@@ -68,6 +76,8 @@ fn sample<'a>(types: &'a TypeStore, core: &'a CoreTable) -> ObjectInput<'a> {
         variables: vec![],
         license: "GPL".into(),
         externs: [("jiffies", false), ("bpf_some_kfunc", true)].map(|(name, weak)| external(name, weak)).into(),
+        copied: Default::default(),
+        sections: vec![],
     }
 }
 

@@ -18,7 +18,7 @@ use object::{
     Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
 };
 
-use super::{Function, FunctionId, Layout, ObjectInput, Reloc, Role, SLOT, TEXT, Target};
+use super::{Content, Function, FunctionId, Layout, ObjectInput, Reloc, Role, SLOT, TEXT, Target};
 use crate::btf::encode::ObjectBtf;
 
 /// `BPF_LD | BPF_IMM | BPF_DW`: the only instruction of two slots.
@@ -41,6 +41,7 @@ pub(super) fn write(input: &ObjectInput<'_>, layout: &Layout, btf: &ObjectBtf) -
 pub(super) fn check(input: &ObjectInput<'_>) -> Result<()> {
     let names = input.functions.iter().map(|f| &f.name);
     let names = names.chain(input.maps.iter().map(|m| &m.name));
+    let names = names.chain(input.copied.maps.iter().map(|m| &m.name));
     let names = names.chain(input.externs.iter().map(|e| &e.symbol.name));
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
@@ -56,6 +57,7 @@ pub(super) fn check(input: &ObjectInput<'_>) -> Result<()> {
         );
         let slots = (f.code.len() / SLOT) as u32;
         let marks = f.core.iter().map(|c| c.slot).chain(f.lines.iter().map(|l| l.slot));
+        let marks = marks.chain(f.copied.iter().map(|c| c.slot));
         for slot in marks {
             ensure!(slot < slots, "internal error: function `{}` has no instruction {slot}", f.name);
         }
@@ -74,6 +76,7 @@ struct Writer<'a> {
     sections: BTreeMap<&'static str, SectionId>,
     rodata: Option<SectionId>,
     data: Option<SectionId>,
+    copied: Vec<SectionId>,
     functions: Vec<SymbolId>,
     maps: Vec<SymbolId>,
     externs: Vec<SymbolId>,
@@ -96,6 +99,7 @@ impl<'a> Writer<'a> {
             sections,
             rodata: None,
             data: None,
+            copied: Vec::new(),
             functions: Vec::new(),
             maps: Vec::new(),
             externs: Vec::new(),
@@ -112,9 +116,11 @@ impl<'a> Writer<'a> {
         if let Some(size) = self.btf.maps.iter().map(|(offset, size)| offset + size).max() {
             // The definitions are types only (`btf::encode`): what libbpf wants here is room.
             let section = self.add_section(".maps", SectionKind::Data, vec![0; size as usize], 8);
-            for (map, &(offset, size)) in self.input.maps.iter().zip(&self.btf.maps) {
+            let own = self.input.maps.iter().map(|m| &m.name);
+            let names = own.chain(self.input.copied.maps.iter().map(|m| &m.name));
+            for (name, &(offset, size)) in names.zip(&self.btf.maps) {
                 let (offset, size) = (offset.into(), size.into());
-                let id = self.add_symbol(&map.name, SymbolKind::Data, SymbolScope::Dynamic, section, offset, size);
+                let id = self.add_symbol(name, SymbolKind::Data, SymbolScope::Dynamic, section, offset, size);
                 self.maps.push(id);
             }
         }
@@ -124,6 +130,18 @@ impl<'a> Writer<'a> {
         }
         if self.input.data > 0 {
             self.data = Some(self.add_section(super::DATA, SectionKind::Data, vec![0; self.input.data as usize], 8));
+        }
+        for (section, content) in self.input.copied.sections.iter().zip(&self.input.sections) {
+            let id = match content {
+                Content::Bytes(bytes) => self.add_section(&section.name, SectionKind::Data, bytes.as_slice(), 16),
+                Content::Zeros => {
+                    let name = section.name.as_bytes().to_vec();
+                    let id = self.object.add_section(Vec::new(), name, SectionKind::UninitializedData);
+                    self.object.append_section_bss(id, section.size.into(), 16);
+                    id
+                }
+            };
+            self.copied.push(id);
         }
         for (name, data) in [(".BTF", &self.btf.btf), (".BTF.ext", &self.btf.ext)] {
             if !data.is_empty() {
@@ -264,6 +282,12 @@ impl<'a> Writer<'a> {
             Target::Data { offset } if opcode == LD_IMM64 => {
                 ensure!(offset < self.input.data, "no byte {offset} in {}", super::DATA);
                 let section = self.data.context("no data section")?;
+                Ok((self.object.section_symbol(section), i32::try_from(offset)?))
+            }
+            Target::Copied { section, offset } if opcode == LD_IMM64 => {
+                let size = self.input.copied.sections.get(section as usize).map_or(0, |s| s.size);
+                ensure!(offset <= size, "no byte {offset} in section {section} of another compiler");
+                let section = *self.copied.get(section as usize).context("no such section")?;
                 Ok((self.object.section_symbol(section), i32::try_from(offset)?))
             }
             Target::Call(id) if opcode == CALL => {

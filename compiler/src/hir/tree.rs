@@ -508,6 +508,10 @@ pub enum Intrinsic {
     AddressOf,
     /// `(...) -> u64`: a kernel function called by name; `ty` is its type.
     Kfunc { name: String, ty: CTypeId },
+    /// `(...) -> scalar or void`: a function of an imported C file. `stack` is what it
+    /// and those that it calls take of the 512 bytes; `fetches`: it has atomic
+    /// operations that give the old value.
+    Imported { name: String, stack: u32, fetches: bool },
     /// `(u64 user_base, u64 start_code) -> u64`: where what `UserReference` names
     /// lies in the process; see `StartValue::UserBase`.
     UserBase,

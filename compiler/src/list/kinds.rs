@@ -14,14 +14,16 @@ use crate::sema::probes;
 use anyhow::Result;
 use btc_payload::demangle;
 use btc_payload::probe::pattern_matches;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most parameters of functions that fentry takes: those in registers.
 const MAX_FENTRY_PARAMS: usize = 6;
 
 /// Functions whose BTF describes a raw tracepoint, newest first. Each has the
 /// tracepoint's parameters behind a first one of its own.
-const RAW_TRACEPOINT_FUNCTIONS: [&str; 3] = ["__probestub_", "__traceiter_", "__bpf_trace_"];
+const RAW_TRACEPOINT_FUNCTIONS: [&str; 3] = ["__probestub_", "__traceiter_", TEMPLATE_FUNCTION];
+/// Templates that several events share have such a function, too.
+const TEMPLATE_FUNCTION: &str = "__bpf_trace_";
 
 /// A kind of probe with a list.
 pub(super) struct Kind {
@@ -116,14 +118,28 @@ fn tracepoints(facts: &Facts, query: &Query) -> Result<Vec<Entry>> {
 fn raw_tracepoints(facts: &Facts, query: &Query) -> Result<Vec<Entry>> {
     // The newest kind of function that has an event describes it.
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut events = BTreeMap::new();
     for prefix in RAW_TRACEPOINT_FUNCTIONS {
         for (module, name, blob, id) in facts.btf_functions(query.target, &format!("{prefix}{}", query.name)) {
             let Some(event) = name.strip_prefix(prefix) else { continue };
+            let listed = format!("{module}:{event}");
+            if prefix == TEMPLATE_FUNCTION && !found.contains_key(&listed) {
+                let events = events.entry(module.clone()).or_insert_with(|| event_types(&blob.btf));
+                if !events.contains(event) {
+                    continue;
+                }
+            }
             let params = || if facts.verbose { skip(params(&blob, id, None), 1) } else { Vec::new() };
-            found.entry(format!("{module}:{event}")).or_insert_with(params);
+            found.entry(listed).or_insert_with(params);
         }
     }
     Ok(found.into_iter().map(|(text, params)| Entry { text, params }).collect())
+}
+
+/// Raw tracepoints that BTF has a type for, which templates have not.
+fn event_types(btf: &Btf) -> BTreeSet<String> {
+    let types = btf.named(BtfKind::Typedef.bit()).filter_map(|(name, _)| name.strip_prefix("btf_trace_"));
+    types.map(str::to_string).collect()
 }
 
 fn fentry(facts: &Facts, query: &Query, exit: bool) -> Result<Vec<Entry>> {

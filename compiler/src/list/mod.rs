@@ -52,6 +52,8 @@ pub struct Listing {
     pub lines: Vec<String>,
     /// What could not be looked at, for standard error; each once.
     pub notes: Vec<String>,
+    /// Has a script attach points, and none of them matches anything?
+    pub nothing: bool,
 }
 
 /// A probe with its parameters.
@@ -85,23 +87,29 @@ pub fn list(options: &Options, patterns: &[String]) -> Result<Listing> {
             None => list_probes(&facts, &pattern, &mut lines)?,
         }
     }
-    Ok(Listing { lines, notes: facts.notes() })
+    Ok(Listing { lines, notes: facts.notes(), nothing: false })
 }
 
 /// Lists what attach points of a script match; `parameters` are `$1`, `$2`, ...
 pub fn list_script(options: &Options, points: &[AttachPoint], parameters: &[String]) -> Result<Listing> {
     let facts = Facts::new(options)?;
     let mut lines = Vec::new();
+    let mut missing = Vec::new();
     for point in points {
         let Some((kind, rest)) = written(point, parameters) else { continue };
+        let before = lines.len();
         match kinds::find(kind) {
             // Nothing to look up: an address, or a kind without a list.
             None => lines.push(format!("{kind}:{rest}")),
             Some(_) if is_place(point) => lines.push(format!("{kind}:{rest}")),
             Some(kind) => print(&facts, kind, &rest, &mut lines)?,
         }
+        if lines.len() == before {
+            missing.push(format!("no matches for {kind}:{rest}"));
+        }
     }
-    Ok(Listing { lines, notes: facts.notes() })
+    let nothing = lines.is_empty() && !missing.is_empty();
+    Ok(Listing { lines, notes: facts.notes().into_iter().chain(missing).collect(), nothing })
 }
 
 /// `KIND:REST`, `*:REST`, or a pattern of names of any kind.

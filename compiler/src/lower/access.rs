@@ -223,6 +223,9 @@ impl Fun<'_, '_, '_> {
             return Ok(self.moved(array, step * i as u32));
         }
         let i = self.scalar(index)?;
+        if len > 0 {
+            self.check_index(i, len);
+        }
         match array {
             Loc::Own(place) => {
                 let i = self.clamp(i, len);
@@ -313,7 +316,7 @@ impl Fun<'_, '_, '_> {
     pub(super) fn read_scalar(&mut self, from: LValue, ty: &Type) -> R<Value> {
         let (size, signed) = ty.scalar_width();
         if let Some(bits) = from.bits {
-            return self.read_bits(from.loc, bits, ty);
+            return self.read_bits(from.loc, bits);
         }
         let size = u32::from(size);
         Ok(match from.loc {
@@ -365,8 +368,8 @@ impl Fun<'_, '_, '_> {
         Own::on_stack(ptr).moved(ptr, align)
     }
 
-    fn read_bits(&mut self, loc: Loc, bits: Bits, ty: &Type) -> R<Value> {
-        let signed = ty.scalar_width().1;
+    /// A bit-field, unsigned whatever its type is: the language gives them no sign.
+    fn read_bits(&mut self, loc: Loc, bits: Bits) -> R<Value> {
         let (raw, left, right) = match bits {
             Bits::Fixed { size, low, width } => {
                 let unit = Type::Int { size: size as u8, signed: false };
@@ -388,7 +391,7 @@ impl Fun<'_, '_, '_> {
             }
         };
         let top = self.b.shl(raw, left);
-        Ok(if signed { self.b.sshr(top, right) } else { self.b.ushr(top, right) })
+        Ok(self.b.ushr(top, right))
     }
 
     /// Reads `size` bytes of other memory into the program's; zeros on a fault.
@@ -562,8 +565,7 @@ impl Fun<'_, '_, '_> {
             left: part(self, CoreKind::FieldLshiftU64)?,
             right: part(self, CoreKind::FieldRshiftU64)?,
         };
-        let unit = Type::Int { size: size.min(8) as u8, signed: false };
-        let value = self.read_bits(Loc::Far { address: from, space }, bits, &unit)?;
+        let value = self.read_bits(Loc::Far { address: from, space }, bits)?;
         let (unit_offset, low) = storage_unit(leaf.bit_offset, size);
         let place = to.at(unit_offset);
         let low = self.b.iconst(i64::from(low));

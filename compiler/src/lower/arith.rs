@@ -47,7 +47,13 @@ impl Fun<'_, '_, '_> {
     /// An arithmetic operator on values of one type.
     pub(super) fn arithmetic(&mut self, op: BinaryOp, a: Value, b: Value, ty: &Type) -> Value {
         let signed = ty.scalar_width().1;
+        // BPF's own result of a division by zero is 0 or the dividend, bpftrace's is 1.
+        let faulty = matches!(op, BinaryOp::Divide | BinaryOp::Modulo).then(|| self.check_divisor(b));
         let f = &mut self.b;
+        let b = match faulty {
+            Some(faulty) if op == BinaryOp::Modulo => f.or(b, faulty),
+            _ => b,
+        };
         let result = match (op, signed) {
             (BinaryOp::Add, _) => f.add(a, b),
             (BinaryOp::Subtract, _) => f.sub(a, b),
@@ -64,6 +70,10 @@ impl Fun<'_, '_, '_> {
             (BinaryOp::ShiftRight, true) => f.sshr(a, b),
             // Comparisons and logic are handled before.
             _ => a,
+        };
+        let result = match faulty {
+            Some(faulty) => f.add(result, faulty),
+            None => result,
         };
         // These cannot leave the range of their operands' type.
         let stays = matches!(op, BinaryOp::BitAnd | BinaryOp::BitOr | BinaryOp::BitXor | BinaryOp::ShiftRight)

@@ -147,6 +147,7 @@ fn has_effects(e: &Expr) -> bool {
                         | Intrinsic::WriteUser
                         | Intrinsic::SkbOutput(_)
                         | Intrinsic::Kfunc { .. }
+                        | Intrinsic::Imported { .. }
                 ),
                 _ => false,
             },

@@ -12,6 +12,9 @@ use crate::clif::{Mem, Ptr, StackMark, Value};
 /// Bytes of stack that a program's temporaries may take; the rest is for spills
 /// and for the frames of what it calls.
 pub(super) const PROGRAM_STACK: u32 = 200;
+/// Bytes of stack that a program's temporaries and the C functions that it calls may
+/// take together.
+pub(super) const STACK_BESIDES_CALLEES: u32 = 360;
 /// The same for a callback: its caller's frame counts against the same 512 bytes.
 pub(super) const CALLBACK_STACK: u32 = 64;
 /// Largest offset that a load or store carries itself.

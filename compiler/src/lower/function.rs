@@ -7,14 +7,15 @@
 use btc_payload::start::{Feature, StartValue};
 use std::collections::BTreeMap;
 
-use super::frame::{CALLBACK_STACK, Frame, Own, PROGRAM_STACK};
+use super::frame::{CALLBACK_STACK, Frame, Own, PROGRAM_STACK, STACK_BESIDES_CALLEES};
 use super::loops::{Capture, LoopTarget};
 use super::scratch::SCRATCH_HEADER;
 use super::{Cx, R, Role};
 use crate::clif::{Block, Bool, FuncBuilder, Mem, Module, Ptr, Value, Var, Width};
 use crate::helper::Helper;
-use crate::hir::tree::{LocalId, Probe, ProgramKind};
+use crate::hir::tree::{Expr, ExprKind, Intrinsic, LocalId, Probe, ProgramKind};
 use crate::hir::types::Type;
+use crate::hir::visit::{Node, walk_block, walk_expr};
 use crate::span::Span;
 
 /// Where a scratch variable lives.
@@ -63,7 +64,7 @@ pub(super) fn program<'p>(cx: &mut Cx<'p>, module: &mut Module, index: usize, pr
         let context = b.ctx();
         let scratch = b.var();
         let exit = Exit::Program { block: b.create_block(), result: b.var() };
-        let frame = Frame::new(None, SCRATCH_HEADER, PROGRAM_STACK);
+        let frame = Frame::new(None, SCRATCH_HEADER, own_stack(probe));
         let mut f = Fun {
             b,
             cx,
@@ -82,6 +83,22 @@ pub(super) fn program<'p>(cx: &mut Cx<'p>, module: &mut Module, index: usize, pr
     })
 }
 
+/// What a program's temporaries may take of the stack: less if it calls C functions,
+/// whose frames count against the same 512 bytes.
+fn own_stack(probe: &Probe) -> u32 {
+    let mut called = 0;
+    let mut look = |node: Node<'_>| {
+        if let Node::Expr(Expr { kind: ExprKind::Intrinsic { which: Intrinsic::Imported { stack, .. }, .. }, .. }) =
+            node
+        {
+            called = called.max(*stack);
+        }
+    };
+    walk_block(&probe.body, &mut look);
+    probe.predicate.iter().for_each(|e| walk_expr(e, &mut look));
+    PROGRAM_STACK.min(STACK_BESIDES_CALLEES.saturating_sub(called))
+}
+
 /// A point at which scratch memory can be claimed, decided later.
 struct ClaimPoint {
     claim: Block,
@@ -97,6 +114,7 @@ impl Fun<'_, '_, '_> {
         let zero = self.b.iconst(0);
         self.b.set(result, zero);
         self.pass_gate();
+        self.pass_stop();
         self.filter_pid();
         let early = self.claim_point();
         let predicate = match &self.probe.predicate {
@@ -192,6 +210,21 @@ impl Fun<'_, '_, '_> {
         let closed = self.b.load(gate, Width::W64);
         let closed = self.b.nonzero(closed);
         let leave = self.b.begin_if(closed);
+        self.b.ret_const(0);
+        self.b.end_if(leave);
+    }
+
+    /// An iterator is called once more when there is no object left, to let it sum up.
+    /// A probe is about objects. They stand behind `meta` in every context (the
+    /// `bpf_iter__*` of the kernel).
+    fn pass_stop(&mut self) {
+        if self.probe.kind != ProgramKind::Iter {
+            return;
+        }
+        let object = self.b.load(self.context.at(8), Width::W64);
+        let present = self.b.nonzero(object);
+        let stop = self.b.negate(present);
+        let leave = self.b.begin_if(stop);
         self.b.ret_const(0);
         self.b.end_if(leave);
     }

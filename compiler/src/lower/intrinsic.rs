@@ -128,6 +128,7 @@ impl Fun<'_, '_, '_> {
                 Ok(self.b.iconst(0))
             }
             (Intrinsic::Kfunc { name, ty }, args) => self.kfunc(name, *ty, args, e),
+            (Intrinsic::Imported { name, fetches, .. }, args) => self.imported(name, *fetches, args, e),
             (Intrinsic::Debugf(format), args) => self.debugf(format, args),
             (Intrinsic::UserBase, [base, start_code]) => self.user_base(base, start_code),
             _ => internal("arguments of a builtin", e.span),
@@ -282,10 +283,13 @@ impl Fun<'_, '_, '_> {
     fn usdt_argument(&mut self, argument: u8) -> Value {
         let mut part = |part, local| self.cx.operand(Operand::UsdtArgument { argument, part }, local);
         let (base, index) = (part(UsdtPart::Base, 0), part(UsdtPart::Index, 0));
-        let [has_base, scale, constant, size, shift, signed] =
-            [UsdtPart::HasBase, UsdtPart::Scale, UsdtPart::Constant, UsdtPart::Size, UsdtPart::Shift, UsdtPart::Signed]
-                .map(|p| part(p, 0));
-        let mut sum = self.symbol_at(constant);
+        let [has_base, scale, size, shift, signed] =
+            [UsdtPart::HasBase, UsdtPart::Scale, UsdtPart::Size, UsdtPart::Shift, UsdtPart::Signed].map(|p| part(p, 0));
+        let [low, high] = [UsdtPart::Constant, UsdtPart::High].map(|p| part(p, 0));
+        let (low, high) = (self.symbol_at(low), self.symbol_at(high));
+        let half = self.b.iconst(32);
+        let high = self.b.shl(high, half);
+        let mut sum = self.b.add(low, high);
         for (register, factor) in [(base, has_base), (index, scale)] {
             let place = self.b.field(self.context, register);
             let value = self.b.load(place, width(8));

@@ -1,5 +1,5 @@
-//! Kernel functions called by name, and what is made of them or of pointers
-//! that the verifier knows the type of.
+//! Kernel functions called by name, functions of imported C files, and what is made
+//! of them or of pointers that the verifier knows the type of.
 //!
 //! In: an [`Intrinsic`](crate::hir::tree::Intrinsic) with its arguments. Out:
 //! calls through extern symbols, which libbpf resolves by the target's BTF.
@@ -28,6 +28,45 @@ impl Fun<'_, '_, '_> {
         let values = self.registers(args, Self::typed_scalar)?;
         let result = self.call_kernel(name, ty, &values);
         Ok(if e.ty == Type::Void || matches!(e.ty, Type::Pointer { .. }) { result } else { self.wrap(result, &e.ty) })
+    }
+
+    /// Calls a function of an imported C file.
+    pub(super) fn imported(&mut self, name: &str, fetches: bool, args: &[Expr], e: &Expr) -> R<Value> {
+        if fetches {
+            let what = format!("an atomic operation of the C function `{name}`");
+            self.cx.require(Feature::FetchAtomics, &what, e.span);
+        }
+        let mark = self.mark();
+        let values = self.imported_arguments(args)?;
+        let known = self.cx.imported.iter().position(|n| n == name);
+        let number = known.unwrap_or_else(|| {
+            self.cx.imported.push(name.to_owned());
+            self.cx.imported.len() - 1
+        });
+        let result = self.b.call_imported(number as u32, &values);
+        self.release(mark);
+        Ok(match e.ty {
+            Type::Void | Type::Pointer { .. } => result,
+            // The compiler extends a `bool` to 32 bits only.
+            _ => self.wrap(result, &e.ty),
+        })
+    }
+
+    /// As [`Self::registers`]; texts are padded, for the verifier lets no function read
+    /// what was never written.
+    fn imported_arguments(&mut self, args: &[Expr]) -> R<Vec<Value>> {
+        let mut values = Vec::new();
+        for a in args {
+            if a.ty.is_scalar() {
+                values.push(self.typed_scalar(a)?);
+                continue;
+            }
+            let size = self.cx.layouts.of(&a.ty).size();
+            let place = self.temp("argument", size);
+            self.into(a, place, Fill::Exact)?;
+            values.push(self.b.address(place.ptr));
+        }
+        Ok(values)
     }
 
     /// Arguments as registers hold them: scalars, and addresses of all else.

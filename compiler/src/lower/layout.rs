@@ -115,7 +115,7 @@ impl<'t> Layouts<'t> {
             CKind::Int(int) if int.is_bool => ValueType::Bool,
             CKind::Int(int) if int.size <= 8 => ValueType::Int { size: int.size as u8, signed: int.signed },
             CKind::Int(int) => bytes(int.size),
-            CKind::Float { size, .. } => bytes(*size),
+            CKind::Float { size, .. } => ValueType::Opaque { size: *size },
             CKind::Pointer(_) => ValueType::Pointer,
             CKind::Array { elem, len } => match &self.types.resolved(*elem).kind {
                 CKind::Int(int) if int.is_char && int.signed => ValueType::CharArray { len: *len },

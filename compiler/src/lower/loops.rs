@@ -17,7 +17,7 @@ use super::memory::width;
 use super::{R, Role, internal, unsupported};
 use crate::clif::{Block as CodeBlock, Cmp, Mem, Symbol, Value};
 use crate::helper::Helper;
-use crate::hir::tree::{Block, Expr, ExprKind, LocalId, Place, StmtKind};
+use crate::hir::tree::{Block, Expr, ExprKind, Intrinsic, LocalId, Place, StmtKind};
 use crate::hir::types::Type;
 use crate::hir::visit::{Node, walk_block, walk_expr};
 use crate::span::Span;
@@ -512,11 +512,24 @@ fn assigned_in_block(block: &Block) -> BTreeSet<LocalId> {
                 StmtKind::Assign { local: id, .. } | StmtKind::Zero(id) => *id,
                 _ => return,
             },
+            Node::Expr(Expr { kind: ExprKind::Intrinsic { which: Intrinsic::Imported { .. }, args }, .. }) => {
+                // C code may write to what it is given the address of.
+                args.iter().for_each(|a| walk_expr(a, &mut |node| assigned.extend(address_taken(node))));
+                return;
+            }
             Node::Expr(_) => return,
         };
         assigned.insert(id);
     });
     assigned
+}
+
+/// The variable whose address an expression is.
+fn address_taken(node: Node<'_>) -> Option<LocalId> {
+    match node {
+        Node::Expr(Expr { kind: ExprKind::AddressOfLocal(id), .. }) => Some(*id),
+        _ => None,
+    }
 }
 
 fn count(node: Node<'_>, uses: &mut BTreeMap<LocalId, u32>) {

@@ -49,8 +49,8 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
     });
     let mut events: Vec<Event> = events.collect();
     let number = ValueType::Int { size: 8, signed: true };
-    events.extend(failures.iter().map(|(helper, span)| Event {
-        action: Action::HelperError { helper: (*helper).to_string() },
+    events.extend(failures.iter().map(|(failure, span)| Event {
+        action: failure.action(),
         fields: vec![number.clone()],
         location: locations.id(*span),
     }));
@@ -84,6 +84,7 @@ pub(super) fn assemble(cx: Cx<'_>, module: Module, sources: &SourceMap) -> Lower
         core: cx.core,
         operands: cx.operands,
         ksyms: cx.ksyms,
+        imported: cx.imported,
         rodata: bytes,
         data: if gated { WORD } else { 0 },
         spans: cx.spans,

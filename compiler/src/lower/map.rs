@@ -229,12 +229,10 @@ impl Fun<'_, '_, '_> {
         let key = self.map_key(map, key)?;
         let entry = self.lookup_or_insert(map, key);
         let (before, after, zero) = (self.b.var(), self.b.var(), self.b.iconst(0));
-        // Without an entry the result is that of a missing one.
         self.b.set(before, zero);
-        let from_zero = self.arithmetic(op, zero, v, ty);
-        self.b.set(after, from_zero);
+        self.b.set(after, zero);
         let present = self.b.nonzero(entry);
-        let open = self.b.begin_if(present);
+        let mut open = self.b.begin_if(present);
         let place = self.own(entry);
         let atomic = matches!(op, BinaryOp::Add | BinaryOp::Subtract) && ty.scalar_width().0 >= 4;
         if atomic {
@@ -254,6 +252,10 @@ impl Fun<'_, '_, '_> {
             self.b.set(before, old);
             self.b.set(after, new);
         }
+        self.b.begin_else(&mut open);
+        // Without an entry the result is that of a missing one.
+        let from_zero = self.arithmetic(op, zero, v, ty);
+        self.b.set(after, from_zero);
         self.b.end_if(open);
         Ok((self.b.get(before), self.b.get(after)))
     }

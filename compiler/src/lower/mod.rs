@@ -61,6 +61,8 @@ pub struct Lowered {
     pub operands: Vec<Operand>,
     /// Kernel symbols, by the number in `Symbol::Ksym`.
     pub ksyms: Vec<Ksym>,
+    /// Functions of imported C files that are called, by the number in `Symbol::Imported`.
+    pub imported: Vec<String>,
     /// Initial content of `.rodata`.
     pub rodata: Vec<u8>,
     /// Bytes of the data section, all zero.
@@ -151,13 +153,14 @@ struct Cx<'p> {
     core: CoreTable,
     operands: Vec<Operand>,
     ksyms: Vec<Ksym>,
+    imported: Vec<String>,
     spans: Vec<Span>,
     span_ids: BTreeMap<Span, u32>,
     maps: Vec<MapInfo>,
     requirements: Vec<(Feature, String, Span)>,
     functions: Vec<Function>,
-    /// Helpers whose failure is reported, and where; events behind those of the script.
-    failures: Vec<(&'static str, Span)>,
+    /// Failures that are reported, and where; events behind those of the script.
+    failures: Vec<(failure::Failure, Span)>,
     /// Subprograms by what they compute.
     subprograms: BTreeMap<Subprogram, FuncId>,
     /// Bytes of the largest scratch frame; 0: nobody needs one.
@@ -178,7 +181,7 @@ enum Subprogram {
     /// Counts a loss: number of the counter.
     CountLoss,
     /// Sends the record of a failed helper: result, number of the event.
-    HelperError,
+    Failed,
 }
 
 /// Maps that the runtime and programs share, behind those of the script.
@@ -216,6 +219,7 @@ impl<'p> Cx<'p> {
             core: CoreTable::new(),
             operands: Vec::new(),
             ksyms: Vec::new(),
+            imported: Vec::new(),
             spans: Vec::new(),
             span_ids: BTreeMap::new(),
             maps,

@@ -33,7 +33,9 @@ impl Fun<'_, '_, '_> {
     pub(super) fn emit_to_file(&mut self, action: &Action, args: &[Expr], span: Span) -> R<bool> {
         match action {
             Action::Printf(format) => self.seq_printf(format, args, span).map(|()| true),
-            Action::Clear(_) | Action::Zero(_) | Action::Exit | Action::HelperError { .. } => Ok(false),
+            Action::Clear(_) | Action::Zero(_) | Action::Exit | Action::HelperError { .. } | Action::Fault(_) => {
+                Ok(false)
+            }
             _ => unsupported("output other than printf() in a pinned iterator", span),
         }
     }

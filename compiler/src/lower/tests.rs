@@ -81,7 +81,9 @@ fn build(types: &TypeStore, text: &str) -> Result<(Lowered, SourceMap), String> 
         return Err(render(&sources, &problems.sorted()));
     };
     let facts = Sample(types);
+    let imported = crate::cobject::Functions::default();
     let env = Environment {
+        imported: &imported,
         types,
         facts: &facts,
         allow_unsafe: true,
@@ -184,7 +186,15 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
         if !new_kernel {
             replace_fetching_atomics(&mut bytes);
         }
-        functions.push(elf::Function { name: func.name.clone(), role, code: bytes, relocs, core, lines });
+        functions.push(elf::Function {
+            name: func.name.clone(),
+            role,
+            code: bytes,
+            relocs,
+            core,
+            lines,
+            copied: Vec::new(),
+        });
     }
     let mut rodata = lowered.rodata.clone();
     for slot in &lowered.manifest.slots {
@@ -206,6 +216,8 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
         variables: Vec::new(),
         license: "GPL".into(),
         externs: Vec::new(),
+        copied: Default::default(),
+        sections: vec![],
     })
     .map_err(|e| format!("{e:#}"))
 }

@@ -3,7 +3,8 @@
 //! In: the parsed script and its imports, the type store, what the reference
 //! knows of tracepoints and constants, the build's settings. Out:
 //! `hir::Program`, or diagnostics. Files in order of use: `expand` (macros),
-//! `config`, `probes` (attach points), `checker` (inference), and what it walks:
+//! `config`, `probes` (attach points), `rounds` (inference), `checker` (its state),
+//! and what it walks:
 //! `stmt`, `expr`, `operators`, `access`, `convert`, `typeexpr`, `builtins`,
 //! `calls`.
 
@@ -17,13 +18,15 @@ pub mod expand;
 mod expr;
 mod operators;
 pub mod probes;
+mod rounds;
 mod stmt;
 mod script;
 mod typeexpr;
 pub mod types;
 mod userargs;
 
-use crate::ctypes::{CTypeId, TypeStore};
+use crate::cobject::Functions;
+use crate::ctypes::{CTypeId, TagKind, TypeStore};
 use crate::debuginfo::Parameter;
 use crate::hir::tree::Limits;
 use btc_payload::binary::BinaryId;
@@ -86,6 +89,11 @@ pub trait Facts {
         let _ = function;
         Err(format!("{path} is not read here"))
     }
+    /// A type of a user binary by its name, and the build that it holds for.
+    fn user_type(&self, path: &str, tag: Option<TagKind>, name: &str) -> Option<(BinaryId, CTypeId)> {
+        let _ = (path, tag, name);
+        None
+    }
     /// Where the code of a source line lies in a user binary, and in which build.
     fn user_line(&self, path: &str, file: &str, line: u32) -> Result<(BinaryId, Vec<LinePlace>), String> {
         let _ = (file, line);
@@ -106,6 +114,8 @@ pub struct Environment<'a> {
     pub types: &'a TypeStore,
     /// Tracepoints and constants.
     pub facts: &'a dyn Facts,
+    /// Functions of imported C files.
+    pub imported: &'a Functions,
     /// `--unsafe`: may system(), signal() and the like be used?
     pub allow_unsafe: bool,
     /// Settings given with the build (`--config`, environment); the script's own

@@ -3,7 +3,7 @@
 //! In: statements of the expanded syntax tree. Out: typed statements. Assigning
 //! to a variable or map is what teaches its type.
 
-use super::checker::{Checker, literal};
+use super::checker::{Checker, is_natural, literal};
 use super::expr::statement;
 use super::{calls, operators, types};
 use crate::diagnostic::Diagnostic;
@@ -11,6 +11,7 @@ use crate::hir::tree::{Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::hir::types::Type;
 use crate::span::Span;
 use crate::syntax::ast::{self, StatementKind};
+use btc_payload::event::Action;
 use btc_payload::start::StartValue;
 use std::collections::BTreeSet;
 
@@ -22,10 +23,9 @@ impl Checker<'_> {
     pub(super) fn block(&mut self, block: &ast::Block) -> Block {
         self.push_scope();
         let mut out = self.statements(&block.statements);
-        if let Some(v) = &block.value
-            && let Some(e) = self.expr(v)
-        {
-            out.statements.push(statement(e));
+        if let Some(v) = &block.value {
+            self.warn_unreachable(&out.statements, v.span);
+            out.statements.extend(self.expr(v).map(statement));
         }
         self.pop_scope();
         out
@@ -34,10 +34,38 @@ impl Checker<'_> {
     /// Statements in the scope at hand.
     pub(super) fn statements(&mut self, list: &[ast::Statement]) -> Block {
         let mut out = Vec::new();
+        let mut ended = false;
         for s in list {
+            ended = ended || self.warn_unreachable(&out, s.span);
             self.statement(s, &mut out);
         }
         Block { statements: out }
+    }
+
+    /// Warns of what follows the end of a probe or loop.
+    fn warn_unreachable(&mut self, before: &[Stmt], span: Span) -> bool {
+        let ended = before.last().is_some_and(|last| self.ends(last));
+        if ended {
+            self.warn("W0209", span, "this is never reached", "what stands before it ends the probe or the loop");
+        }
+        ended
+    }
+
+    /// Is what follows a statement in its block never run?
+    fn ends(&self, s: &Stmt) -> bool {
+        match &s.kind {
+            StmtKind::Return(_) | StmtKind::Break | StmtKind::Continue => true,
+            StmtKind::Block(b) => self.block_ends(b),
+            StmtKind::If { then, otherwise, .. } => self.block_ends(then) && self.block_ends(otherwise),
+            StmtKind::Expr(Expr { kind: ExprKind::Emit { event, .. }, .. }) => {
+                self.program.events[event.0 as usize].action == Action::Exit
+            }
+            _ => false,
+        }
+    }
+
+    fn block_ends(&self, b: &Block) -> bool {
+        b.statements.last().is_some_and(|last| self.ends(last))
     }
 
     fn statement(&mut self, s: &ast::Statement, out: &mut Vec<Stmt>) {
@@ -282,7 +310,7 @@ impl Checker<'_> {
             scope.declared.insert(name.value.clone());
         }
         if grows {
-            self.widen_local(local, &Type::Str { size: 1 });
+            self.widen_local(local, &Type::Str { size: 1 }, false);
         } else if fixed.is_some()
             && let Some(p) = &mut self.probe
         {
@@ -306,7 +334,11 @@ impl Checker<'_> {
         name: &str,
     ) -> Option<StmtKind> {
         let value_type = self.storage_type(&value);
-        if !fixed && !self.widen_local(local, &value_type) {
+        let natural = is_natural(&value);
+        if !fixed {
+            self.follow_address(local, &value);
+        }
+        if !fixed && !self.widen_local(local, &value_type, natural) {
             let old = self.local_type(local)?;
             let first = self.probe.as_ref().map(|p| p.locals[local.0 as usize].span)?;
             let message =
@@ -374,8 +406,9 @@ impl Checker<'_> {
         }
     }
 
-    /// Refuses `@copy = @count`: it could mean the number as well as the aggregation.
-    fn no_aggregation(&mut self, value: &ast::Expr) -> Option<()> {
+    /// Refuses `@copy = @count`: it could mean the number as well as the aggregation, unless
+    /// the map holds numbers anyway.
+    fn no_aggregation(&mut self, target: btc_payload::manifest::MapId, value: &ast::Expr) -> Option<()> {
         let name = match &value.kind {
             ast::ExprKind::Map(name) => name,
             ast::ExprKind::Index { base, .. } => match &base.kind {
@@ -386,12 +419,16 @@ impl Checker<'_> {
         };
         let map = self.map(name, value.span);
         let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return Some(()) };
-        self.aggregate_integer(&aggregate)?;
+        let is_number = self.aggregate_integer(&aggregate).is_some();
+        if is_number && matches!(self.map_info(target).value, Some(Type::Int { .. })) {
+            return Some(());
+        }
         let function = types::aggregate_name(&aggregate);
+        let number = if is_number { format!("its number is `(int64){name}`; ") } else { String::new() };
         self.report(
             Diagnostic::error("E0226", format!("`{name}` is an aggregation and cannot be copied"))
                 .at(value.span, format!("made by `{function}()`"))
-                .help(format!("its number is `(int64){name}`; to aggregate once more, call `{function}()` here")),
+                .help(format!("{number}to aggregate once more, call `{function}()` here")),
         );
         None
     }
@@ -403,11 +440,11 @@ impl Checker<'_> {
             return;
         }
         let found = match calls::aggregate(self, value) {
-            Some(built) => built.map(|(aggregate, _)| Type::Aggregate(aggregate)),
-            None => self.value(value).map(|v| self.storage_type(&v)),
+            Some(built) => built.map(|(aggregate, _)| (Type::Aggregate(aggregate), false)),
+            None => self.value(value).map(|v| (self.storage_type(&v), is_natural(&v))),
         };
-        if let Some(ty) = found {
-            self.widen_value(map, &ty, value.span);
+        if let Some((ty, natural)) = found {
+            self.widen_value(map, (&ty, natural), value.span);
         }
     }
 
@@ -471,19 +508,19 @@ impl Checker<'_> {
             && let Some(built) = calls::aggregate(self, value)
         {
             let (aggregate, value) = built?;
-            self.widen_value(map, &Type::Aggregate(aggregate.clone()), span)?;
+            self.widen_value(map, (&Type::Aggregate(aggregate.clone()), false), span)?;
             // What signedness all uses together need is known now.
             let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return None };
             return Some(StmtKind::Aggregate { map, key, aggregate, value });
         }
         self.map_info_mut(map).assigned = true;
         if op.is_none() {
-            self.no_aggregation(value)?;
+            self.no_aggregation(map, value)?;
         }
         let value = self.value(value)?;
         let Some(op) = op else {
             let ty = self.storage_type(&value);
-            self.widen_value(map, &ty, value.span)?;
+            self.widen_value(map, (&ty, is_natural(&value)), value.span)?;
             let want = self.map_info(map).value.clone()?;
             let name = self.map_info(map).name.clone();
             let value = self.stored(value);
@@ -493,7 +530,7 @@ impl Checker<'_> {
         let old = self.map_info(map).value.clone().unwrap_or(Type::I64);
         let read = Expr { kind: ExprKind::MapRead { map, key: Box::new(key.clone()) }, ty: old, span };
         let result = self.arithmetic(op, read, value, span)?;
-        self.widen_value(map, &result.ty, span)?;
+        self.widen_value(map, (&result.ty, false), span)?;
         let ExprKind::Binary { right, .. } = result.kind else {
             // Pointer arithmetic and the like: a plain store of the result.
             let want = self.map_info(map).value.clone()?;

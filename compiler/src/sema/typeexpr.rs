@@ -152,16 +152,19 @@ impl Checker<'_> {
     }
 
     fn named_type(&mut self, name: &str, span: Span) -> Option<Type> {
-        if let Some(ty) = self.find_type(name) {
-            return Some(ty);
+        match self.find_type(name).or_else(|| self.user_type(None, name.trim())) {
+            Some(ty) => Some(ty),
+            None => self.unknown_type(name, span),
         }
-        self.unknown_type(name, span)
     }
 
     fn tagged(&mut self, name: &str, tag: TagKind, span: Span) -> Option<Type> {
         match self.types().find_tag(name, tag) {
             Some(id) => Some(types::from_ctype(self.types(), id, self.default_space())),
             None => {
+                if let Some(ty) = self.user_type(Some(tag), name) {
+                    return Some(ty);
+                }
                 let word = match tag {
                     TagKind::Struct => "struct",
                     TagKind::Union => "union",
@@ -178,7 +181,7 @@ impl Checker<'_> {
         if let Some(close) = self.types().similar_type(bare) {
             d = d.help(format!("did you mean `{close}`?"));
         } else {
-            d = d.help("types come from the script, its includes, and the BTF of the kernel");
+            d = d.help("types come from the script, its includes, the BTF of the kernel, and the debug information of a uprobe's binary");
         }
         self.report(d);
         None

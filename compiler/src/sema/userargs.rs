@@ -1,4 +1,4 @@
-//! `args` of uprobes, and uprobes on source lines.
+//! `args` and types of uprobes, and uprobes on source lines.
 //!
 //! In: an attach point, what the binary's debug information says. Out:
 //! expressions that read registers and stack as the calling convention has it,
@@ -8,6 +8,7 @@
 use super::checker::{Checker, Typed, constant};
 use super::convert::convert;
 use super::types;
+use crate::ctypes::TagKind;
 use crate::debuginfo::{Parameter, Place, Word};
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{BinaryOp, Expr, ExprKind, Intrinsic};
@@ -79,6 +80,16 @@ impl Checker<'_> {
                 None
             }
         }
+    }
+
+    /// A type that neither the script nor the kernel has, of the binary that a uprobe is
+    /// attached to. The script's and the kernel's come first: they tie the tracer to no build.
+    pub(super) fn user_type(&mut self, tag: Option<TagKind>, name: &str) -> Option<Type> {
+        let AttachPoint::Uprobe { path, .. } = &self.probe.as_ref()?.attach else { return None };
+        let path = path.as_literal().filter(|p| !btc_payload::probe::is_pattern(p))?.to_string();
+        let (id, ty) = self.env.facts.user_type(&path, tag, name)?;
+        self.probe.as_mut()?.binary = Some(id);
+        Some(types::from_ctype(self.types(), ty, Space::User))
     }
 
     fn user_value(&mut self, p: &Parameter, span: Span) -> Typed {

@@ -40,6 +40,27 @@ impl Event {
     }
 }
 
+/// An operation without a result; the program goes on with one made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// Division or remainder by zero.
+    DivisionByZero,
+    /// An index that the array does not have.
+    OutOfBounds,
+}
+
+impl Fault {
+    /// What the user reads, in the words of bpftrace.
+    pub fn message(self) -> &'static str {
+        match self {
+            Fault::DivisionByZero => {
+                "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result."
+            }
+            Fault::OutOfBounds => "Array access out of bounds. This can lead to unexpected results.",
+        }
+    }
+}
+
 /// What a record makes the tracer do. `fields` names the fields in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
@@ -72,6 +93,8 @@ pub enum Action {
     Exit,
     /// A BPF helper failed (`-k`). Fields: `i64` result.
     HelperError { helper: String },
+    /// An operation has no result. Fields: `i64`, unused.
+    Fault(Fault),
     /// Removes a watchpoint. Fields: `u64` address.
     Unwatch,
     /// Sets the watchpoint of a program to where the argument of a function points.

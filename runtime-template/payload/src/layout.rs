@@ -60,6 +60,8 @@ pub enum ValueType {
     KernelSymbol,
     /// `u64` address, `u32` pid, `u32` reserved: user address shown as a symbol.
     UserSymbol,
+    /// Bytes whose value is not shown: a floating-point number.
+    Opaque { size: u32 },
     /// Six bytes.
     Mac,
     /// `u8` length (4 or 16), 3 bytes of padding, then 16 bytes of address.
@@ -170,6 +172,7 @@ impl ValueType {
             Record(elems) => fields_layout(elems.iter().map(|(_, t)| t)).1,
             Struct(s) => s.size,
             Stack { frames, .. } => STACK_HEADER + frames * 8,
+            Opaque { size } => *size,
             Mac => 6,
             Inet => INET_SIZE,
             ErrnoText | SignalName | Username => 4,
@@ -194,7 +197,7 @@ impl ValueType {
     pub fn align(&self) -> u32 {
         use ValueType::*;
         match self {
-            Unit | Bool | Str { .. } | CharArray { .. } | Mac => 1,
+            Unit | Bool | Str { .. } | CharArray { .. } | Opaque { .. } | Mac => 1,
             Int { size, .. } | Enum { size, .. } => u32::from(*size),
             Buf { .. } | Inet | ErrnoText | SignalName | Username => 4,
             Array { elem, .. } => elem.align(),

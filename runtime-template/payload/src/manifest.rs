@@ -50,6 +50,9 @@ pub struct Manifest {
     pub requirements: Vec<Requirement>,
 }
 
+/// The setting that says that the script was built with `--unsafe`.
+pub const UNSAFE: &str = "unsafe";
+
 /// The script itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
@@ -136,6 +139,8 @@ pub enum UsdtPart {
     Scale,
     /// A number to add, to be extended from 32 bits.
     Constant,
+    /// A number to add to the upper 32 bits.
+    High,
     /// Bytes to read from there; 0: the sum itself is the argument.
     Size,
     /// Bits to shift left and back, so that as many remain as the argument has.

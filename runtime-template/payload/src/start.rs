@@ -81,9 +81,12 @@ pub enum StartValue {
     /// All names of a kind, for programs that compare them: texts of
     /// [`NameTable::width`] bytes, [`NameTable::entries`] of them, then one for all other numbers.
     Names(NameTable),
-    /// Id of the attach point of that full name, of those that one program (index into
-    /// [`crate::manifest::Manifest::programs`]) is attached to; 0 if there is none.
+    /// First id of the attach points of that full name, or at a function of that name, of
+    /// those that one program (index into [`crate::manifest::Manifest::programs`]) is
+    /// attached to.
     ProbeId { program: u32, name: String },
+    /// How many ids from that one on belong to such attach points.
+    ProbeCount { program: u32, name: String },
 }
 
 /// Most rounds of `unroll`.

@@ -53,16 +53,10 @@ pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function:
     Ok(vec![found(&owner, &function)])
 }
 
-/// Loaded BPF programs by id and name. The kernel keeps 15 characters of a name
-/// (`BPF_OBJ_NAME_LEN`), its BTF all: what was written is the name if it is longer.
+/// Loaded BPF programs that match, by id and name.
 fn bpf_programs(id: Option<u32>, wanted: &str) -> Vec<(u32, String)> {
-    const KEPT: usize = 15;
-    let hit = |name: String| {
-        let long = wanted.len() > KEPT && name.len() == KEPT && wanted.starts_with(&name);
-        if long { Some(wanted.to_string()) } else { pattern_matches(wanted, &name).then_some(name) }
-    };
-    let programs = sys::bpf_programs().into_iter().filter(|p| id.is_none_or(|id| id == p.0));
-    programs.filter_map(|(id, name)| Some((id, hit(name)?))).collect()
+    let programs = sys::bpf_programs().into_iter();
+    programs.filter(|(own, name)| id.is_none_or(|id| id == *own) && pattern_matches(wanted, name)).collect()
 }
 
 /// Id and name of a target that is a BPF program.

@@ -112,13 +112,44 @@ pub fn pmu_type(name: &str) -> Result<u32> {
 
 /// What the errors of perf_event_open mean for kprobes.
 fn explain(symbol: &str, error: io::Error) -> anyhow::Error {
-    let why = match error.raw_os_error() {
+    let name = symbol.rsplit(':').next().unwrap_or(symbol);
+    let number = error.raw_os_error();
+    let found = match number {
+        // `name.isra.0` and the like.
+        Some(libc::ENOENT) => symbols(|_, s| s.strip_prefix(name)?.starts_with('.').then(|| s.to_string())),
+        Some(libc::EADDRNOTAVAIL) => symbols(|at, s| (s == name).then(|| format!("kprobe:0x{at:x}"))),
+        _ => String::new(),
+    };
+    let why = match number {
+        Some(libc::ENOENT) if !found.is_empty() => "the compiler made other functions of it: ",
         Some(libc::ENOENT) => "the function does not exist (it may be inlined, or in a module that is not loaded)",
-        Some(libc::EADDRNOTAVAIL) => "several functions have this name",
-        Some(libc::EINVAL) => "the function must not be probed (it is on the kernel's blocklist)",
+        Some(libc::EADDRNOTAVAIL) => {
+            "several functions have this name; with --unsafe one can be probed by its address: "
+        }
+        Some(libc::EINVAL) if is_blocked(name) => "it is on the kernel's list of what must not be probed",
+        Some(libc::EINVAL) => "the kernel does not let it be traced (notrace)",
         Some(libc::EILSEQ) => "the offset is not at the start of an instruction",
         Some(libc::EACCES | libc::EPERM) => "no privileges; run as root, or with CAP_BPF and CAP_PERFMON",
         _ => "the kernel refuses it",
     };
-    anyhow!("{symbol}: {why} ({error})")
+    anyhow!("{symbol}: {why}{found} ({error})")
+}
+
+/// Most names or addresses that a message shows.
+const SHOWN: usize = 8;
+
+/// Kernel symbols as a message shows them.
+fn symbols(mut pick: impl FnMut(u64, &str) -> Option<String>) -> String {
+    let mut found = Vec::new();
+    let _ = functions::each_kernel_symbol(&mut |address, _, symbol, _| {
+        found.extend(pick(address, symbol));
+        found.len() < SHOWN
+    });
+    found.join(", ")
+}
+
+/// Lines are `START-END<tab>NAME` (kernel/kprobes.c).
+fn is_blocked(name: &str) -> bool {
+    let list = std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap_or_default();
+    list.lines().any(|l| l.split_whitespace().nth(1) == Some(name))
 }

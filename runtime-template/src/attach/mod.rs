@@ -5,6 +5,7 @@
 //! often, with which changes, for which places), then open descriptors that
 //! keep the probes alive. One file per probe kind.
 
+pub mod boundary;
 pub mod fentry;
 pub mod iter;
 pub mod kprobe;
@@ -19,7 +20,7 @@ pub mod watchpoint;
 
 use crate::context::Context;
 use crate::privileges;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use btc_payload::manifest::{Operand, Program};
 use btc_payload::probe::{AttachPoint, Text};
 use btc_payload::start::Feature;
@@ -162,7 +163,9 @@ impl Plan {
             let written = &context.manifest.programs[named].written;
             let found = expand(context, program).with_context(|| format!("{place}: {written}"))?;
             if found.is_empty() {
-                missing.push((program, format!("{place}: No matches for {written}")));
+                // The kind, then the place.
+                let written = written.replacen(':', " ", 1);
+                missing.push((program, format!("{place}: No matches for {written}.")));
             } else {
                 matched.insert(program.block);
             }
@@ -188,11 +191,18 @@ impl Plan {
         self.units.iter().map(|u| u.places.len()).sum()
     }
 
-    /// Id of a program's attach point by its full name, 0 if there is none.
-    pub fn id(&self, program: u32, name: &str) -> u64 {
+    /// First id and number of a program's attach points by their full name or function.
+    pub fn ids(&self, program: u32, name: &str) -> Result<(u64, u64)> {
         let places = self.units.iter().filter(|u| u.program == program as usize).flat_map(|u| &u.places);
-        let named = |p: &&Place| self.names.get(p.id as usize - 1).is_some_and(|(probe, _)| probe == name);
-        places.into_iter().find(named).map_or(0, |p| p.id)
+        let named = |p: &&Place| self.names.get(p.id as usize - 1).is_some_and(|n| n.0 == name || n.1 == name);
+        let (mut first, mut count) = (0, 0);
+        for place in places.into_iter().filter(named) {
+            first = if count == 0 { place.id } else { first };
+            // They are numbered as they are found, and found by name.
+            ensure!(place.id == first + count, "attach points named {name} do not follow one another");
+            count += 1;
+        }
+        Ok((first, count))
     }
 
     /// Number of copies of the object.
@@ -283,29 +293,30 @@ fn multi(context: &Context<'_>, unit: &Unit) -> Multi {
 /// Expands one attach point on this machine.
 fn expand(context: &Context<'_>, program: &Program) -> Result<Vec<Found>> {
     let once = |name: &str| Found { probe: name.to_string(), function: name.to_string(), how: How::Once };
+    let written = context.filled(&program.written);
     match &program.attach {
         AttachPoint::Begin
         | AttachPoint::End
         | AttachPoint::SelfSignal { .. }
         | AttachPoint::Test { .. }
-        | AttachPoint::Bench { .. } => Ok(vec![once(&program.written)]),
-        AttachPoint::Interval(period) => timer::expand(context, &program.written, period, false),
-        AttachPoint::Profile(period) => timer::expand(context, &program.written, period, true),
-        AttachPoint::Software { event, count } => perf::software(context, &program.written, event, *count),
-        AttachPoint::Hardware { event, count } => perf::hardware(context, &program.written, event, *count),
+        | AttachPoint::Bench { .. } => Ok(vec![once(&written)]),
+        AttachPoint::Interval(period) => timer::expand(context, &written, period, false),
+        AttachPoint::Profile(period) => timer::expand(context, &written, period, true),
+        AttachPoint::Software { event, count } => perf::software(context, &written, event, *count),
+        AttachPoint::Hardware { event, count } => perf::hardware(context, &written, event, *count),
         AttachPoint::Tracepoint { category, event } => tracepoint::expand(context, category, event),
-        AttachPoint::RawTracepoint { module, event } => raw_tracepoint::expand(context, module.as_ref(), event),
+        AttachPoint::RawTracepoint { module, event } => {
+            raw_tracepoint::expand(context, module.as_ref(), event, program.identity_slot.is_some())
+        }
         AttachPoint::Kprobe { ret, module, function, offset } => {
             kprobe::expand(context, *ret, module.as_ref(), function, *offset)
         }
-        AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&program.written, *address)]),
+        AttachPoint::KprobeAddress { address } => Ok(vec![kprobe::at_address(&written, *address)]),
         AttachPoint::Fentry { ret, module, function } => fentry::expand(context, *ret, module.as_ref(), function),
         AttachPoint::Uprobe { ret, path, at } => uprobe::expand(context, *ret, path, at, program.binary.as_ref()),
         AttachPoint::Usdt { path, provider, name } => usdt::expand(context, path, provider.as_ref(), name),
-        AttachPoint::Watchpoint { at, length, mode, .. } => {
-            watchpoint::expand(context, &program.written, at, *length, mode)
-        }
-        AttachPoint::Iter { kind, pin } => iter::expand(context, &program.written, kind, pin.as_ref()),
+        AttachPoint::Watchpoint { at, length, mode, .. } => watchpoint::expand(context, &written, at, *length, mode),
+        AttachPoint::Iter { kind, pin } => iter::expand(context, &written, kind, pin.as_ref()),
     }
 }
 
@@ -315,7 +326,7 @@ pub fn is_pattern(attach: &AttachPoint) -> bool {
     let module = |m: &Option<Text>| m.as_ref().is_some_and(Text::has_wildcard);
     match attach {
         AttachPoint::Tracepoint { category, event } => category.has_wildcard() || event.has_wildcard(),
-        AttachPoint::RawTracepoint { event, .. } => event.has_wildcard(),
+        AttachPoint::RawTracepoint { module: m, event } => module(m) || event.has_wildcard(),
         AttachPoint::Kprobe { module: m, function, .. } | AttachPoint::Fentry { module: m, function, .. } => {
             module(m) || function.has_wildcard()
         }
@@ -362,6 +373,8 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
                 match arguments.get(usize::from(*argument)) {
                     Some(Ok(numbers)) => (numbers[*part as usize], None),
                     Some(Err(text)) => bail!("arg{argument} lies where it cannot be read: {text}"),
+                    // What matches a pattern may have fewer; zeros are the operand `$0`.
+                    None if is_pattern(&program.attach) => (0, None),
                     None => bail!("there is no arg{argument}: the probe has {} arguments", arguments.len()),
                 }
             }

@@ -5,7 +5,7 @@
 //! file. Binaries are those of the target, in the mount namespace of the traced
 //! process where `-p` names one.
 
-use super::{Found, How, Place, kprobe::pmu_type};
+use super::{Found, How, Place, boundary, kprobe::pmu_type};
 use crate::context::Context;
 use crate::sys::{self, PERF_DISABLED, PerfAttr};
 use crate::target::files;
@@ -15,7 +15,8 @@ use btc_payload::probe::{Text, UserLocation, is_pattern, pattern_matches};
 use btc_payload::start::user_base;
 use goblin::elf::Elf;
 use goblin::elf::program_header::{PF_X, PT_LOAD, PT_NOTE, ProgramHeader};
-use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC};
+use goblin::elf::section_header::SectionHeader;
+use goblin::elf::sym::{STT_FUNC, STT_GNU_IFUNC, Sym};
 use libbpf_rs::libbpf_sys as bpf;
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -56,6 +57,9 @@ pub fn expand(
         if let (Some(build), Ok(elf)) = (build, &elf) {
             check_build(&path, &file, elf, build)?;
         }
+        if ret && !context.allows_unsafe() && elf.as_ref().is_ok_and(|e| section(e, ".go.buildinfo").is_some()) {
+            bail!("{path} is a Go program: it moves its stacks and dies of the changed return address{UNSAFE_HINT}");
+        }
         let mut add = |what: String, function: &str, offset: u64| {
             found.push(Found {
                 probe: format!("{kind}:{}:{what}", files::shown(&path)),
@@ -65,28 +69,35 @@ pub fn expand(
         };
         match at {
             UserLocation::Address(address) => {
+                let elf = elf.ok();
+                let holder = elf.as_ref().and_then(|e| containing(&path, &file, e, *address));
                 // A file that is no ELF has no addresses: the number is an offset.
-                let offset = elf.ok().and_then(|e| code_offset(&e, *address)).unwrap_or(*address);
-                add(address.to_string(), "", offset);
+                let offset = elf.as_ref().and_then(|e| code_offset(e, *address)).unwrap_or(*address);
+                if !context.allows_unsafe() {
+                    let Some(holder) = &holder else {
+                        bail!("0x{address:x} lies in no function that {path} names{UNSAFE_HINT}")
+                    };
+                    check_boundary(&file, offset, address - holder.address)?;
+                }
+                add(address.to_string(), holder.as_ref().map_or("", |h| &h.name), offset);
             }
             UserLocation::Symbol { name, offset, demangled } => {
                 let language = if *demangled { "cpp:" } else { "" };
                 let elf = elf.with_context(|| format!("{path} is no ELF file"))?;
                 let name = context.text(name)?;
                 let mut symbols = BTreeMap::new();
-                matching(&elf, &name, *demangled, &mut symbols);
-                let (debug, packed) = (debug_file(&path, &file, &elf), packed_symbols(&file, &elf));
-                for file in debug.as_deref().into_iter().chain(packed.as_deref()) {
-                    if let Ok(debug) = Elf::parse(file) {
-                        matching(&debug, &name, *demangled, &mut symbols);
-                    }
-                }
+                each_table(&path, &file, &elf, &mut |elf| matching(elf, &name, *demangled, &mut symbols));
                 for s in symbols.into_values() {
-                    if s.size > 0 && *offset >= s.size {
-                        bail!("{name}+{offset} lies outside of the function, which has {} bytes", s.size);
-                    }
-                    let place = code_offset(&elf, s.address + offset)
+                    let place = code_offset(&elf, s.address.wrapping_add(*offset))
                         .with_context(|| format!("{} lies in no loaded part of {path}", s.name))?;
+                    let unknown = s.size == 0 && *offset == 0 && is_pattern(&name);
+                    if *offset >= s.size && !unknown && !(s.size == 0 && context.allows_unsafe()) {
+                        let hint = if s.size == 0 { UNSAFE_HINT } else { "" };
+                        bail!("{name}+{offset} lies outside of the function, which has {} bytes{hint}", s.size);
+                    }
+                    if *offset > 0 && !context.allows_unsafe() {
+                        check_boundary(&file, place, *offset)?;
+                    }
                     let suffix = if *offset == 0 { String::new() } else { format!("+{offset}") };
                     add(format!("{language}{}{suffix}", s.name), &s.name, place);
                 }
@@ -144,31 +155,83 @@ fn packed_symbols(file: &[u8], elf: &Elf<'_>) -> Option<Vec<u8>> {
     if !elf.syms.is_empty() {
         return None;
     }
-    let named = |name| elf.shdr_strtab.get_at(name) == Some(".gnu_debugdata");
-    let section = elf.section_headers.iter().find(|s| named(s.sh_name))?;
+    let section = section(elf, ".gnu_debugdata")?;
     let start = section.sh_offset as usize;
     btc_payload::xz::unpack(file.get(start..start.checked_add(section.sh_size as usize)?)?)
+}
+
+/// A section by its name.
+pub fn section<'e>(elf: &'e Elf<'_>, name: &str) -> Option<&'e SectionHeader> {
+    elf.section_headers.iter().find(|s| elf.shdr_strtab.get_at(s.sh_name) == Some(name))
+}
+
+/// Looks through the symbol tables of a binary: its own and those kept elsewhere.
+fn each_table(path: &str, file: &[u8], elf: &Elf<'_>, look: &mut dyn FnMut(&Elf<'_>)) {
+    look(elf);
+    let (debug, packed) = (debug_file(path, file, elf), packed_symbols(file, elf));
+    for file in debug.as_deref().into_iter().chain(packed.as_deref()) {
+        if let Ok(debug) = Elf::parse(file) {
+            look(&debug);
+        }
+    }
+}
+
+/// The function that an address lies in.
+fn containing(path: &str, file: &[u8], elf: &Elf<'_>, address: u64) -> Option<Symbol> {
+    let mut found = BTreeMap::new();
+    each_table(path, file, elf, &mut |elf| {
+        functions(elf, &mut |s, name| {
+            let inside = address.checked_sub(s.st_value).is_some_and(|o| o < s.st_size);
+            inside.then(|| add_symbol(&mut found, s, name));
+        });
+    });
+    found.into_values().next()
+}
+
+/// What a message ends with when `--unsafe` would help.
+const UNSAFE_HINT: &str = " (--unsafe probes it all the same, which may corrupt the traced program)";
+
+/// Refuses a place, so far behind the start of its function, where no instruction begins.
+fn check_boundary(file: &[u8], place: u64, behind: u64) -> Result<()> {
+    let start = place.wrapping_sub(behind) as usize;
+    match boundary::begins(file.get(start..).unwrap_or(&[]), behind as usize) {
+        Some(true) => Ok(()),
+        Some(false) => bail!("the offset is in the middle of an instruction{UNSAFE_HINT}"),
+        None => bail!("whether an instruction begins at the offset cannot be told{UNSAFE_HINT}"),
+    }
 }
 
 /// Functions of a binary that match, one per address.
 fn matching(elf: &Elf<'_>, wanted: &str, demangled: bool, found: &mut BTreeMap<u64, Symbol>) {
     let pattern = is_pattern(wanted);
-    let tables = [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)];
-    for (symbols, names) in tables {
+    functions(elf, &mut |s, name| {
+        let hit = match (demangled, pattern) {
+            (true, _) => btc_payload::demangle::matches(name, wanted),
+            (false, true) => pattern_matches(wanted, name),
+            (false, false) => name == wanted,
+        };
+        if hit {
+            add_symbol(found, s, name);
+        }
+    });
+}
+
+fn add_symbol(found: &mut BTreeMap<u64, Symbol>, s: &Sym, name: &str) {
+    let symbol = Symbol { name: name.to_string(), address: s.st_value, size: s.st_size };
+    found.entry(s.st_value).or_insert(symbol);
+}
+
+/// Goes through the functions that a binary defines.
+fn functions(elf: &Elf<'_>, look: &mut dyn FnMut(&Sym, &str)) {
+    for (symbols, names) in [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)] {
         for s in symbols.iter() {
             let function = matches!(s.st_type(), STT_FUNC | STT_GNU_IFUNC);
-            if !function || s.st_shndx == 0 || s.st_value == 0 {
-                continue;
-            }
-            let Some(name) = names.get_at(s.st_name) else { continue };
-            let hit = match (demangled, pattern) {
-                (true, _) => btc_payload::demangle::matches(name, wanted),
-                (false, true) => pattern_matches(wanted, name),
-                (false, false) => name == wanted,
-            };
-            if hit {
-                let symbol = Symbol { name: name.to_string(), address: s.st_value, size: s.st_size };
-                found.entry(s.st_value).or_insert(symbol);
+            if function
+                && s.st_shndx != 0
+                && s.st_value != 0
+                && let Some(name) = names.get_at(s.st_name)
+            {
+                look(&s, name);
             }
         }
     }

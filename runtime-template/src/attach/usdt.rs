@@ -4,7 +4,7 @@
 //! semaphores that switch the probes on; the kernel counts those itself, in
 //! every process that maps the file. A probe may have several places.
 
-use super::uprobe::{address_in, code_offset, data_offset};
+use super::uprobe::{address_in, code_offset, data_offset, section};
 use super::usdt_args::parse as parse_argument;
 use super::{Found, How};
 use crate::context::Context;
@@ -62,11 +62,10 @@ pub fn expand(context: &Context<'_>, path: &Text, provider: Option<&Text>, name:
 
 /// All places of a binary, moved to where prelinking put it.
 fn places(elf: &Elf<'_>, file: &[u8]) -> Vec<Place> {
-    let section = |name: &str| elf.section_headers.iter().find(|s| elf.shdr_strtab.get_at(s.sh_name) == Some(name));
-    let Some(notes) = section(".note.stapsdt") else { return Vec::new() };
+    let Some(notes) = section(elf, ".note.stapsdt") else { return Vec::new() };
     let start = notes.sh_offset as usize;
     let bytes = file.get(start..start.saturating_add(notes.sh_size as usize)).unwrap_or(&[]);
-    let base = section(".stapsdt.base").map(|s| s.sh_addr);
+    let base = section(elf, ".stapsdt.base").map(|s| s.sh_addr);
     let mut found = parse(bytes);
     for p in &mut found {
         let moved = base.map_or(0, |b| b.wrapping_sub(p.base));

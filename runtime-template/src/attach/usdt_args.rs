@@ -71,9 +71,9 @@ pub fn parse(text: &str, symbol: impl Fn(&str) -> Option<u64>, place: u64) -> Op
         }
     }
     // Instructions have 32 bits of constant, which they extend.
-    let fits = i32::try_from(constant).is_ok() || bytes <= 4 && u32::try_from(constant).is_ok();
     numbers[UsdtPart::Constant as usize] = constant as u32;
-    fits.then_some(numbers)
+    numbers[UsdtPart::High as usize] = (constant.wrapping_sub(i64::from(constant as i32)) >> 32) as u32;
+    Some(numbers)
 }
 
 /// Decimal or hexadecimal, with a sign.
@@ -110,28 +110,29 @@ mod tests {
         parse(text, |name| (name == "table").then_some(0x5000), 0x1000)
     }
 
-    /// Base, has base, index, scale, constant, size, shift, signed.
+    /// Base, has base, index, scale, constant, high, size, shift, signed.
     #[test]
     fn operands() {
         for (text, want) in [
-            ("-4@$-7", [0, 0, 0, 0, -7i32 as u32, 0, 32, 1]),
-            ("8@$0x10", [0, 0, 0, 0, 16, 0, 0, 0]),
-            ("4@$4294967295", [0, 0, 0, 0, u32::MAX, 0, 32, 0]),
-            ("-1@%al", [80, 1, 0, 0, 0, 0, 56, 1]),
-            ("2@%r13w", [16, 1, 0, 0, 0, 0, 48, 0]),
-            ("1@%sil", [104, 1, 0, 0, 0, 0, 56, 0]),
-            ("8@%rsp", [152, 1, 0, 0, 0, 0, 0, 0]),
-            ("-4@%ebp", [32, 1, 0, 0, 0, 0, 32, 1]),
-            ("%rdi", [112, 1, 0, 0, 0, 0, 0, 0]),
-            ("-4@(%rbx)", [40, 1, 0, 0, 0, 4, 32, 1]),
-            ("8@-136(%rbp)", [32, 1, 0, 0, -136i32 as u32, 8, 0, 0]),
-            ("1@8(%rax,%rcx,4)", [80, 1, 88, 4, 8, 1, 56, 0]),
-            ("8@16(,%r8,8)", [0, 0, 72, 8, 16, 8, 0, 0]),
-            ("4@(%rdi,%rsi)", [112, 1, 104, 1, 0, 4, 32, 0]),
-            ("4@table(%rip)", [128, 1, 0, 0, 0x4000, 4, 32, 0]),
-            ("4@44+table(%rip)", [128, 1, 0, 0, 0x402c, 4, 32, 0]),
-            ("4@table-4(%rip)", [128, 1, 0, 0, 0x3ffc, 4, 32, 0]),
-            ("8@table", [0, 0, 0, 0, 0x5000, 8, 0, 0]),
+            ("-4@$-7", [0, 0, 0, 0, -7i32 as u32, 0, 0, 32, 1]),
+            ("8@$0x10", [0, 0, 0, 0, 16, 0, 0, 0, 0]),
+            ("4@$4294967295", [0, 0, 0, 0, u32::MAX, 1, 0, 32, 0]),
+            ("8@$-579005069656919568", [0, 0, 0, 0, 0xf3f2f1f0, 0xf7f6f5f5, 0, 0, 0]),
+            ("-1@%al", [80, 1, 0, 0, 0, 0, 0, 56, 1]),
+            ("2@%r13w", [16, 1, 0, 0, 0, 0, 0, 48, 0]),
+            ("1@%sil", [104, 1, 0, 0, 0, 0, 0, 56, 0]),
+            ("8@%rsp", [152, 1, 0, 0, 0, 0, 0, 0, 0]),
+            ("-4@%ebp", [32, 1, 0, 0, 0, 0, 0, 32, 1]),
+            ("%rdi", [112, 1, 0, 0, 0, 0, 0, 0, 0]),
+            ("-4@(%rbx)", [40, 1, 0, 0, 0, 0, 4, 32, 1]),
+            ("8@-136(%rbp)", [32, 1, 0, 0, -136i32 as u32, 0, 8, 0, 0]),
+            ("1@8(%rax,%rcx,4)", [80, 1, 88, 4, 8, 0, 1, 56, 0]),
+            ("8@16(,%r8,8)", [0, 0, 72, 8, 16, 0, 8, 0, 0]),
+            ("4@(%rdi,%rsi)", [112, 1, 104, 1, 0, 0, 4, 32, 0]),
+            ("4@table(%rip)", [128, 1, 0, 0, 0x4000, 0, 4, 32, 0]),
+            ("4@44+table(%rip)", [128, 1, 0, 0, 0x402c, 0, 4, 32, 0]),
+            ("4@table-4(%rip)", [128, 1, 0, 0, 0x3ffc, 0, 4, 32, 0]),
+            ("8@table", [0, 0, 0, 0, 0x5000, 0, 8, 0, 0]),
         ] {
             assert_eq!(numbers(text), Some(want), "{text}");
         }
@@ -141,7 +142,7 @@ mod tests {
             "3@%eax",
             "8@8(%rip)",
             "8@other(%rip)",
-            "8@$99999999999",
+            "8@$99999999999999999999",
             "@",
             "8@%",
             "8@(",

@@ -81,7 +81,7 @@ impl Renderer<'_> {
         match ty {
             Int { size, signed: true } => push_i64(out, integer(bytes, (*size).into(), true)),
             Int { size, signed: false } => push_unsigned(out, integer(bytes, (*size).into(), false) as u64),
-            Bool => self.text(out, ty, bytes),
+            Bool | Opaque { .. } => self.text(out, ty, bytes),
             Pointer | Count => push_unsigned(out, word(bytes, 0)),
             Sum { signed } | Min { signed } | Max { signed } => push_number(out, word(bytes, 0), *signed),
             Avg { signed } => push_number(out, average(bytes, *signed), *signed),
@@ -152,7 +152,7 @@ impl Renderer<'_> {
             push_string(out, name.as_bytes());
             out.extend_from_slice(b": ");
             let part = slice(bytes, at, ty.size());
-            match field(part, ty, bits) {
+            match field(part, bits) {
                 Some(value) => self.json(out, ty, &value.to_le_bytes()),
                 None => self.json(out, ty, part),
             }

@@ -52,18 +52,13 @@ pub fn push_byte(out: &mut Vec<u8>, byte: u8) {
     push_hex(out, byte.into());
 }
 
-/// The value of a bit-field or a whole field of a struct.
-pub fn field(bytes: &[u8], ty: &ValueType, bits: Option<(u8, u8)>) -> Option<i64> {
+/// The value of a bit-field, unsigned as everywhere; none for a whole field.
+pub fn field(bytes: &[u8], bits: Option<(u8, u8)>) -> Option<i64> {
     let (low, width) = bits?;
-    let (size, signed) = match ty {
-        ValueType::Int { size, signed } | ValueType::Enum { size, signed, .. } => (u32::from(*size), *signed),
-        other => (other.size(), false),
-    };
-    let raw = integer(bytes, size, false) as u64;
+    let raw = integer(bytes, bytes.len() as u32, false) as u64;
     let up = 64u32.saturating_sub(u32::from(low) + u32::from(width));
-    let moved = raw << up;
     let down = 64u32.saturating_sub(u32::from(width)).min(63);
-    Some(if signed { moved as i64 >> down } else { (moved >> down) as i64 })
+    Some(((raw << up) >> down) as i64)
 }
 
 impl Renderer<'_> {
@@ -115,6 +110,7 @@ impl Renderer<'_> {
                     None => push_unnamed(out, word(bytes, 0)),
                 }
             }
+            Opaque { .. } => out.extend_from_slice(b"null"),
             Mac => push_mac(out, bytes),
             Inet => push_address(out, bytes),
             Timestamp { format } => {
@@ -212,7 +208,7 @@ impl Renderer<'_> {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(b" = ");
             let part = slice(bytes, at, ty.size());
-            match field(part, ty, bits) {
+            match field(part, bits) {
                 Some(value) => self.text(out, ty, &value.to_le_bytes()),
                 None => self.text(out, ty, part),
             }

@@ -45,7 +45,7 @@ impl KernelSymbols {
         // Nearest symbol at or below each address. A symbol is noted at the
         // first wanted address above it only; a sweep carries it upwards.
         let mut best: Vec<Option<(u64, Box<str>)>> = vec![None; wanted.len()];
-        let pass = each_kernel_symbol(|address, kind, name, _| {
+        let pass = each_kernel_symbol(&mut |address, kind, name, _| {
             let at = wanted.partition_point(|&w| w < address);
             if is_code(kind) && at < wanted.len() && best[at].as_ref().is_none_or(|b| b.0 < address) {
                 best[at] = Some((address, name.into()));
@@ -78,7 +78,7 @@ impl KernelSymbols {
             return;
         }
         let (table, names) = (&mut self.table, &mut self.names);
-        let read = each_kernel_symbol(|address, kind, name, _| {
+        let read = each_kernel_symbol(&mut |address, kind, name, _| {
             if is_code(kind) && address != 0 {
                 table.push((address, names.len() as u32));
                 names.push_str(name);

@@ -10,6 +10,7 @@ use crate::target::files;
 use blazesym::symbolize::source::{Elf, Process, Source};
 use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// A resolved user address.
@@ -53,6 +54,8 @@ pub struct UserSymbols {
     demangle: bool,
     /// Read debug information: source lines and inlined functions?
     debug_info: bool,
+    /// Where debug files are looked for, if not in the usual places.
+    debug_dirs: Option<Vec<PathBuf>>,
     /// Resolve at all?
     enabled: bool,
 }
@@ -61,6 +64,12 @@ impl UserSymbols {
     /// Nothing resolved yet.
     pub fn new(enabled: bool, demangle: bool, debug_info: bool) -> UserSymbols {
         UserSymbols { enabled, demangle, debug_info, ..UserSymbols::default() }
+    }
+
+    /// Looks for debug files also in these directories, and there first.
+    pub fn search(&mut self, dirs: &[PathBuf]) {
+        let usual = ["/usr/lib/debug", "/lib/debug"].map(PathBuf::from);
+        self.debug_dirs = (!dirs.is_empty()).then(|| dirs.iter().cloned().chain(usual).collect());
     }
 
     /// The name of an address of a process.
@@ -130,11 +139,13 @@ impl UserSymbols {
 
     fn look_up(&mut self, pid: u32, address: u64, lines: bool) -> UserSymbol {
         let mapping = self.mapping(pid, address);
-        let mut found = ask(&mut self.symbolizer, mapping.as_ref(), pid, address, false)
+        let named = self.symbolizer.get_or_insert_with(|| symbolizer(false, None));
+        let mut found = ask(named, mapping.as_ref(), pid, address, false)
             .map_or_else(UserSymbol::default, |sym| describe(&sym, self.demangle));
         // Debug files may name what a stripped program does not.
         if lines || self.debug_info && found.name.is_none() {
-            let detailed = ask(&mut self.detailed, mapping.as_ref(), pid, address, true);
+            let detailed = self.detailed.get_or_insert_with(|| symbolizer(true, self.debug_dirs.as_deref()));
+            let detailed = ask(detailed, mapping.as_ref(), pid, address, true);
             let detailed = detailed.map_or_else(UserSymbol::default, |sym| describe(&sym, self.demangle));
             // The file's own name wins: of several for one place, debug files have
             // those first that only the compiler used.
@@ -148,18 +159,21 @@ impl UserSymbols {
     }
 }
 
-/// What blazesym says of an address, with or without debug information. Each has a
-/// symbolizer of its own, since that remembers files as they were first opened.
+/// With or without debug information: each has a symbolizer of its own, since that
+/// remembers files as they were first opened.
+fn symbolizer(debug_info: bool, dirs: Option<&[PathBuf]>) -> Symbolizer {
+    let builder = Symbolizer::builder().enable_code_info(debug_info).enable_inlined_fns(debug_info);
+    builder.set_debug_dirs(dirs).build()
+}
+
+/// What a symbolizer says of an address.
 fn ask<'a>(
-    symbolizer: &'a mut Option<Symbolizer>,
+    symbolizer: &'a Symbolizer,
     mapping: Option<&Mapping>,
     pid: u32,
     address: u64,
     debug_info: bool,
 ) -> Option<Sym<'a>> {
-    let symbolizer = symbolizer.get_or_insert_with(|| {
-        Symbolizer::builder().enable_code_info(debug_info).enable_inlined_fns(debug_info).build()
-    });
     let (source, input) = match mapping {
         Some(m) => {
             let mut file = Elf::new(&*m.path);

@@ -206,18 +206,6 @@ impl Btf {
         Ok(Self::parameter(proto, name, 1))
     }
 
-    /// Names of all raw tracepoints, sorted.
-    pub fn raw_tracepoints(&self) -> Vec<String> {
-        let typedefs = self.types.iter().map(|&at| at as usize).filter(|&at| self.kind(at) == KIND_TYPEDEF);
-        let mut names: Vec<String> = typedefs
-            .filter_map(|at| std::str::from_utf8(self.string(self.word(at))).ok()?.strip_prefix("btf_trace_"))
-            .map(str::to_string)
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-
     fn parameter((btf, at): (&Btf, usize), name: &str, skip: u32) -> Option<Argument> {
         if btf.kind(at) != KIND_FUNC_PROTO {
             return None;

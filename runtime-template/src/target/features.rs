@@ -63,7 +63,19 @@ pub struct Features {
     known: RefCell<BTreeMap<Feature, bool>>,
 }
 
+/// What `--no-feature` may turn off: features that only make attaching faster.
+pub const OPTIONAL: [(&str, Feature); 3] = [
+    ("kprobe_multi", Feature::KprobeMulti),
+    ("kprobe_session", Feature::KprobeSession),
+    ("uprobe_multi", Feature::UprobeMulti),
+];
+
 impl Features {
+    /// All but some, which are not used even if they are there.
+    pub fn without(off: &[Feature]) -> Features {
+        Features { known: RefCell::new(off.iter().map(|&f| (f, false)).collect()) }
+    }
+
     /// Does the kernel have it?
     pub fn has(&self, feature: Feature) -> bool {
         if let Some(&known) = self.known.borrow().get(&feature) {

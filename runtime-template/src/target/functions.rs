@@ -55,7 +55,7 @@ fn each_filter_function(path: &str, consider: &mut impl FnMut(&str, &str)) -> Re
 
 /// The fallback: text symbols of kallsyms, without what cannot be probed.
 fn each_text_symbol(consider: &mut impl FnMut(&str, &str)) -> Result<()> {
-    each_kernel_symbol(|_, kind, name, owner| {
+    each_kernel_symbol(&mut |_, kind, name, owner| {
         // Symbols with a dot are parts and clones that compilers make; those
         // of `.isra` and `.constprop` have other arguments than their source.
         if matches!(kind, b't' | b'T') && !name.contains('.') && !name.starts_with("__pfx_") {
@@ -66,7 +66,7 @@ fn each_text_symbol(consider: &mut impl FnMut(&str, &str)) -> Result<()> {
 }
 
 /// Calls `f(address, type, name, module)` for each kernel symbol until it returns false.
-pub fn each_kernel_symbol(mut f: impl FnMut(u64, u8, &str, &str) -> bool) -> Result<()> {
+pub fn each_kernel_symbol(f: &mut dyn FnMut(u64, u8, &str, &str) -> bool) -> Result<()> {
     let file = std::fs::File::open("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
     let mut reader = BufReader::with_capacity(64 * 1024, file);
     let mut line = String::new();
@@ -88,7 +88,7 @@ pub fn each_kernel_symbol(mut f: impl FnMut(u64, u8, &str, &str) -> bool) -> Res
 /// Address of a kernel symbol; 0 where the kernel hides addresses.
 pub fn address(symbol: &str) -> Result<Option<u64>> {
     let mut found = None;
-    each_kernel_symbol(|address, _, name, _| {
+    each_kernel_symbol(&mut |address, _, name, _| {
         if name == symbol {
             found = Some(address);
         }

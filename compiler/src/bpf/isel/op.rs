@@ -59,7 +59,7 @@ impl Isel<'_> {
         let target = match name {
             Some((Namespace::Barrier, _)) => return self.barrier(inst, &args),
             Some((Namespace::Helper, id)) => Target::Helper(id),
-            Some((Namespace::Subprog | Namespace::Ksym, id)) => Target::Symbol(SymbolId(id)),
+            Some((Namespace::Subprog | Namespace::Ksym | Namespace::Imported, id)) => Target::Symbol(SymbolId(id)),
             _ => return Err(self.unexpected(inst)),
         };
         let result = self.asked(inst).unwrap_or_else(|| self.draft.new_vreg());

@@ -98,7 +98,7 @@ fn lhist(c: &mut Checker, args: &[ast::Expr]) -> Option<Aggregate> {
 }
 
 /// Refuses or warns of what bpftrace calls unstable, when the script's settings say so.
-fn unstable(c: &mut Checker, span: Span, setting: &str, what: &str) -> Option<()> {
+pub(in crate::sema) fn unstable(c: &mut Checker, span: Span, setting: &str, what: &str) -> Option<()> {
     let allow = format!("{setting} = enable allows it");
     match crate::sema::config::value(&c.program.settings, setting) {
         Some("error") => c.error("E0408", span, format!("the settings do not allow {what}"), &allow),

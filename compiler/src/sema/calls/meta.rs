@@ -131,7 +131,7 @@ pub(super) fn getopt(c: &mut Checker, call: &Call) -> Typed {
         None => String::new(),
     };
     let (ty, value): (Type, fn(u32) -> StartValue) = match &default {
-        OptionValue::Int(_) => (Type::I64, StartValue::OptionInt),
+        OptionValue::Int(v) => (Type::Int { size: 8, signed: *v < 0 }, StartValue::OptionInt),
         OptionValue::Bool(_) => (Type::Bool, StartValue::OptionInt),
         OptionValue::Text(_) => (Type::Str { size: OPTION_TEXT }, StartValue::OptionText),
     };

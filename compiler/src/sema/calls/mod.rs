@@ -4,6 +4,7 @@
 //! row's builder unevaluated, because some take maps, variables or types.
 
 mod aggregates;
+mod cfunction;
 mod kernel;
 mod maps;
 mod memory;
@@ -20,7 +21,7 @@ use crate::hir::tree::Expr;
 use crate::span::Span;
 use crate::syntax::ast;
 
-pub(super) use aggregates::{aggregate, name_of as aggregate_name};
+pub(super) use aggregates::{aggregate, name_of as aggregate_name, unstable};
 pub(super) use maps::never_assigned;
 pub(super) use symbols::stack;
 
@@ -209,12 +210,22 @@ fn other(c: &mut Checker, call: &Call, at: Span) -> Typed {
         let message = format!("`{}` is not supported yet", call.name);
         return c.error("E0499", call.span, message, what);
     }
+    let imported = c.env.imported;
+    if let Some(function) = imported.callable.get(call.name) {
+        return cfunction::call(c, call, function);
+    }
     if let Some(function) = c.types().find_func(call.name, Some("vmlinux")) {
         return kernel::kfunc(c, call, function.ty);
     }
     let mut d = Diagnostic::error("E0400", format!("unknown function `{}`", call.name)).at(at, "not defined");
-    if let Some(close) = nearest(call.name, names()) {
-        d = d.help(format!("did you mean `{close}`?"));
+    if let Some(why) = imported.others.get(call.name) {
+        d = d.help(format!("{why}, so scripts cannot call it"));
+    } else {
+        let mut known: Vec<&str> = names().collect();
+        known.extend(imported.callable.keys().map(String::as_str));
+        if let Some(close) = nearest(call.name, known.into_iter()) {
+            d = d.help(format!("did you mean `{close}`?"));
+        }
     }
     c.report(d);
     None

@@ -1,0 +1,3 @@
+needs: both
+wants: clang
+min_kernel: 5.12

@@ -1,0 +1,3 @@
+flags: --no-feature kprobe_multi,printing
+streams: both
+exit: !0

@@ -1,0 +1,1 @@
+(.|\n)*no matches for tracepoint:syscalls:nothing_like_it\*(.|\n)*

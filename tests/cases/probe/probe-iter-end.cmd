@@ -1,0 +1,2 @@
+needs: both
+oracle: none

@@ -1,0 +1,2 @@
+c: /tmp/btc-tests/fix/target exec
+oracle: none

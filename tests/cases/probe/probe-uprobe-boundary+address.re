@@ -1,0 +1,1 @@
+.*0x10 lies in no function that /tmp/btc-tests/fix/target names.*--unsafe.*

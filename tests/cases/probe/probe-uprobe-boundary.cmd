@@ -1,0 +1,3 @@
+c: /tmp/btc-tests/fix/target add 1
+exit: !0
+streams: stderr
