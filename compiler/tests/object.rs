@@ -215,7 +215,15 @@ fn compiled(types: &TypeStore) -> Vec<u8> {
         };
         let texts = ["first line;", "  @[pid] = count();", "  second($1);"];
         let lines = code.lines.iter().map(|l| line(l.insn as u32, l.srcloc + 1, texts[l.srcloc as usize]));
-        Function { name: f.name.clone(), role, code: code.to_bytes(), relocs, core, lines: lines.collect(), copied: vec![] }
+        Function {
+            name: f.name.clone(),
+            role,
+            code: code.to_bytes(),
+            relocs,
+            core,
+            lines: lines.collect(),
+            copied: vec![],
+        }
     };
     let map = |name: &str, map_type, key, value| MapDef {
         name: name.into(),
