@@ -26,7 +26,7 @@ pub(crate) fn binaries(name: &str, pid: Option<u32>) -> Vec<PathBuf> {
             found
         }
         _ if name.contains('/') => existing(vec![PathBuf::from(inside(pid, name))]),
-        _ => existing(libraries(name).into_iter().chain(programs(name)).collect()),
+        _ => existing(libraries(pid, name).into_iter().chain(programs(pid, name)).collect()),
     }
 }
 
@@ -67,24 +67,25 @@ fn executable_file(line: &str) -> Option<&str> {
 }
 
 /// `c` and `libc` are `libc.so.6`.
-fn libraries(name: &str) -> Vec<PathBuf> {
+fn libraries(pid: Option<u32>, name: &str) -> Vec<PathBuf> {
     let wanted = [name.to_string(), format!("lib{name}")];
     let mut found = Vec::new();
-    for dir in LIBRARY_DIRS {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    for dir in LIBRARY_DIRS.iter().map(|dir| inside(pid, dir)) {
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
         names.retain(|file| {
             file == name || file.split_once(".so").is_some_and(|(stem, _)| wanted.iter().any(|w| w == stem))
         });
         names.sort();
-        found.extend(names.iter().map(|file| Path::new(dir).join(file)).filter(|p| is_elf(p)));
+        found.extend(names.iter().map(|file| Path::new(&dir).join(file)).filter(|p| is_elf(p)));
     }
     found
 }
 
-fn programs(name: &str) -> Vec<PathBuf> {
+fn programs(pid: Option<u32>, name: &str) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join(name)).collect()
+    let there = |dir: PathBuf| PathBuf::from(inside(pid, &dir.to_string_lossy()));
+    std::env::split_paths(&path).map(|dir| there(dir).join(name)).collect()
 }
 
 fn glob(at: PathBuf, parts: &[&str], found: &mut Vec<PathBuf>) {

@@ -120,6 +120,8 @@ unsafe fn wait_and_exec(gate: i32, other: i32, path: &CString, arguments: &[*con
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::execv(path.as_ptr(), arguments.as_ptr());
+        // A script without `#!`, or whose interpreter is missing, is found out only now.
+        libc::perror(path.as_ptr());
         libc::_exit(127);
     }
 }

@@ -265,6 +265,9 @@ pub fn parse(manifest: &Manifest, args: impl Iterator<Item = String>) -> Result<
         }
     }
     check_maps(manifest, &o)?;
+    if o.pid.is_some() && o.command.is_some() {
+        bail!("-p and -c name different processes: give one of them");
+    }
     Ok(o)
 }
 
@@ -429,6 +432,7 @@ mod tests {
                 key: ValueType::Unit,
                 value: ValueType::Unit,
                 max_entries: None,
+                buckets: None,
             }],
             ..Manifest::default()
         }

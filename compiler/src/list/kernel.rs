@@ -44,13 +44,18 @@ impl Facts {
         if let Some(pid) = options.pid {
             fs::metadata(format!("/proc/{pid}")).with_context(|| format!("there is no process {pid}"))?;
         }
+        // What was asked for by name must be there; all else is done without.
+        let btf = match &options.from {
+            From::Files(paths) => OnceCell::from(Some(BtfSources::files(paths)?)),
+            _ => OnceCell::new(),
+        };
         Ok(Facts {
             verbose: options.verbose,
             pid: options.pid,
             debug_dirs: options.debug_dirs.clone(),
             from: options.from.clone(),
             traceable: options.traceable.clone(),
-            btf: OnceCell::new(),
+            btf,
             reference: Reference::load().context("the bundled reference cannot be read")?,
             functions: OnceCell::new(),
             notes: RefCell::default(),
@@ -74,7 +79,8 @@ impl Facts {
                     self.note(format!("{e:#}; types are those of the bundled reference kernel"));
                     BtfSources::reference()
                 }),
-                From::Files(paths) => BtfSources::files(paths),
+                // Read at the beginning.
+                From::Files(_) => Ok(BtfSources::none()),
                 From::Reference => BtfSources::reference(),
             };
             found.map_err(|e| self.note(format!("{e:#}"))).ok()

@@ -156,7 +156,7 @@ impl Checker<'_> {
             Sum { signed } | Avg { signed } | Min { signed } | Max { signed } => {
                 Some(Type::Int { size: 8, signed: *signed })
             }
-            Stats { .. } | Hist { .. } | Lhist { .. } | Tseries { .. } => None,
+            Stats { .. } | Hist { .. } | Lhist { .. } | Bucketed(_) | Tseries { .. } => None,
         }
     }
 

@@ -7,6 +7,7 @@
 use crate::ctypes::{CKind, CTypeId, TypeStore};
 use crate::hir::types::{Aggregate, Space, Type};
 use btc_payload::layout::StackMode;
+use btc_payload::start::Buckets;
 
 /// The script's view of a C type, for an lvalue that lies in `space`.
 pub fn from_ctype(store: &TypeStore, id: CTypeId, space: Space) -> Type {
@@ -153,6 +154,8 @@ pub fn aggregate_name(a: &Aggregate) -> &'static str {
         Stats { .. } => "stats",
         Hist { .. } => "hist",
         Lhist { .. } => "lhist",
+        Bucketed(Buckets::Hist(_)) => "hist",
+        Bucketed(Buckets::Lhist(_)) => "lhist",
         Tseries { .. } => "tseries",
     }
 }

@@ -87,6 +87,19 @@ pub enum StartValue {
     ProbeId { program: u32, name: String },
     /// How many ids from that one on belong to such attach points.
     ProbeCount { program: u32, name: String },
+    /// A number of the script's own, where one of the run's may stand.
+    Literal(i64),
+    /// How many buckets that makes; numbers that make none are a start-up error.
+    Buckets(Box<Buckets>),
+}
+
+/// What a run decides of a map's histograms: the arguments of `hist` or `lhist`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Buckets {
+    /// Bits of detail.
+    Hist(StartValue),
+    /// Minimum, maximum, step.
+    Lhist([StartValue; 3]),
 }
 
 /// Most rounds of `unroll`.

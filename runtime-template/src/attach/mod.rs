@@ -160,7 +160,7 @@ impl Plan {
             let place = context.place(program.location);
             // A program of the compiler's own stands behind the one it is part of.
             let named = if program.written.is_empty() { index.saturating_sub(1) } else { index };
-            let written = &context.manifest.programs[named].written;
+            let written = &context.filled(&context.manifest.programs[named].written);
             let found = expand(context, program).with_context(|| format!("{place}: {written}"))?;
             if found.is_empty() {
                 // The kind, then the place.
@@ -454,7 +454,11 @@ const REASONS: &[(char, i32, &str)] = &[
     ('*', libc::EACCES, "no privileges; run as root, or with CAP_BPF and CAP_PERFMON"),
     ('*', libc::EMFILE, "too many open files; raise the limit (ulimit -n)"),
     ('f', ENOTSUPP, "the kernel has no trampolines for this function; use a kprobe"),
-    ('f', libc::EBUSY, "the function is patched by something else, such as a live patch; use a kprobe"),
+    (
+        'f',
+        libc::EBUSY,
+        "the kernel cannot patch it (notrace, a live patch, or another function of its name); use a kprobe",
+    ),
     ('f', libc::E2BIG, "too many programs are attached to this function"),
     ('u', ENOTSUPP, "the instruction there cannot be probed; give another offset"),
     ('u', libc::ENOEXEC, "no instruction begins there; give another offset"),

@@ -1,0 +1,1 @@
+(.|\n)*work/plain: Exec format error(.|\n)*

@@ -1,0 +1,4 @@
+flags: -p 1
+c: /bin/true
+exit: !0
+streams: stderr

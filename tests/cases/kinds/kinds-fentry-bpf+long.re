@@ -1,0 +1,1 @@
+(p0_rawtracepoint\n?)+

@@ -1,0 +1,1 @@
+(.|\n)*cannot use /nonexistent as BTF(.|\n)*

@@ -1,0 +1,1 @@
+.*: it is on the kernel's list of what must not be probed(.|\n)*
