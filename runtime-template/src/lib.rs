@@ -72,7 +72,7 @@ fn try_main(payload: Option<&[u8]>) -> Result<i32> {
     let Some(bytes) = payload else {
         bail!("this is the plain runtime of btc, without a script; `btc build SCRIPT` makes a tracer of it")
     };
-    let payload = header::read(bytes).context("this tracer cannot be used")?;
+    let mut payload = header::read(bytes).context("this tracer cannot be used")?;
     let manifest = &payload.manifest;
     let mut arguments = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
     let program = arguments.next().unwrap_or_default();
@@ -84,7 +84,10 @@ fn try_main(payload: Option<&[u8]>) -> Result<i32> {
         Mode::About => usage::about(manifest),
         Mode::List => usage::list(manifest),
         Mode::Source => String::from_utf8_lossy(payload.source).into_owned(),
-        Mode::Run | Mode::Check => return trace(&payload, options),
+        Mode::Run | Mode::Check => {
+            start::decide_histograms(&mut payload.manifest, &options)?;
+            return trace(&payload, options);
+        }
     };
     let _ = sys::write_all(libc::STDOUT_FILENO, text.as_bytes());
     Ok(0)

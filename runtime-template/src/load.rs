@@ -137,6 +137,9 @@ fn configure_maps(context: &Context<'_>, open: &mut OpenObject, loaded: &Loaded)
             continue;
         }
         map.set_max_entries(entries(context, m)?).with_context(|| format!("cannot size map {name}"))?;
+        if m.buckets.is_some() {
+            map.set_value_size(m.value_size()).with_context(|| format!("cannot size map {name}"))?;
+        }
         let hash = matches!(m.kind, MapKind::Hash | MapKind::PerCpuHash);
         if hash && no_prealloc() {
             map.set_map_flags(map.map_flags() | bpf::BPF_F_NO_PREALLOC).with_context(|| format!("map {name}"))?;

@@ -333,6 +333,7 @@ mod tests {
             key: ValueType::Int { size: 8, signed: true },
             value: ValueType::Int { size: 8, signed: true },
             max_entries: None,
+            buckets: None,
         };
         let entry = |k: i64, v: i64| Entry { key: words(&[k as u64]), value: words(&[v as u64]) };
         let mut entries = vec![entry(1, 5), entry(2, -5), entry(-3, 5)];

@@ -432,6 +432,7 @@ mod tests {
                 key: ValueType::Unit,
                 value: ValueType::Unit,
                 max_entries: None,
+                buckets: None,
             }],
             ..Manifest::default()
         }

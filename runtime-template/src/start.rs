@@ -7,15 +7,15 @@
 use crate::attach::Plan;
 use crate::context::Context;
 use crate::image::Image;
-use crate::options::parse_number;
+use crate::options::{Options, parse_number};
 use crate::render::names;
 use crate::sys;
 use crate::target::features::{self, Features};
 use crate::target::functions;
 use anyhow::{Context as _, Result, bail};
-use btc_payload::layout::ValueType;
+use btc_payload::layout::{HIST_MAX_BITS, ValueType, hist_buckets, lhist_buckets, lhist_fault};
 use btc_payload::manifest::{Manifest, OptionValue};
-use btc_payload::start::{Feature, MAX_UNROLL, NameTable, Slot, StartValue};
+use btc_payload::start::{Buckets, Feature, MAX_UNROLL, NameTable, Slot, StartValue};
 use std::os::unix::fs::MetadataExt;
 
 const UNROLL_MOST: u64 = MAX_UNROLL as u64;
@@ -56,16 +56,16 @@ impl Context<'_> {
     fn value(&self, wanted: &StartValue, plan: &Plan) -> Result<Value> {
         use StartValue::*;
         Ok(Value::Int(match wanted {
-            ParameterInt(n) => self.number_parameter(*n)?,
+            ParameterInt(_) | OptionInt(_) | Literal(_) => self.given(wanted)? as u64,
+            StartValue::Buckets(of) => match histogram(self.manifest, &self.options, of)? {
+                ValueType::Hist { bits } => hist_buckets(bits).into(),
+                ValueType::Lhist { min, max, step } => lhist_buckets(min, max, step).into(),
+                _ => 0,
+            },
             ParameterText(n) => return Ok(Value::Text(self.parameter(*n).unwrap_or_default().to_string())),
             ParameterLength(n) => self.parameter(*n).unwrap_or_default().len() as u64,
             ParameterCount => self.options.parameters.len() as u64,
-            OptionInt(i) => match self.option(*i)? {
-                OptionValue::Int(v) => *v as u64,
-                OptionValue::Bool(b) => u64::from(*b),
-                OptionValue::Text(t) => bail!("option value `{t}` is used as a number"),
-            },
-            OptionText(i) => match self.option(*i)? {
+            OptionText(i) => match option(&self.options, *i)? {
                 OptionValue::Text(t) => return Ok(Value::Text(t.clone())),
                 other => bail!("the payload is inconsistent: {other:?} is used as text"),
             },
@@ -104,11 +104,12 @@ impl Context<'_> {
             // `-k` is a flag of the run, but programs read it like a setting.
             Setting(name) if name == "helper_errors" => self.options.helper_errors.into(),
             Setting(name) => self.settings.number(name),
-            UnrollCount(n) => match self.number_parameter(*n)? {
+            UnrollCount(n) => match number_parameter(self.manifest, &self.options, *n)? {
                 count @ 1..=UNROLL_MOST => count,
                 count => bail!("parameter ${n} is the count of unroll: {} is not 1 to {UNROLL_MOST}", count as i64),
             },
-            ProbeId { program, name } => plan.id(*program, name),
+            ProbeId { program, name } => plan.ids(*program, name)?.0,
+            ProbeCount { program, name } => plan.ids(*program, name)?.1,
             Names(table) => return Ok(Value::Table(*table)),
         }))
     }
@@ -121,23 +122,67 @@ impl Context<'_> {
         }
     }
 
-    fn number_parameter(&self, n: u32) -> Result<u64> {
-        match self.parameter(n) {
-            None => Ok(0),
-            // A parameter that is used as text elsewhere may be text.
-            Some(text) => match parse_number(text) {
-                Some(v) => Ok(v as u64),
-                None if self.manifest.positional.get(n as usize - 1).is_some_and(|p| p.text && !p.number) => Ok(0),
-                // Printed as it was given; the number beside it is not looked at.
-                None if self.manifest.events.iter().flat_map(|e| &e.fields).any(|t| shows_parameter(t, n)) => Ok(0),
-                None => bail!("parameter ${n} must be a number, but `{text}` is none"),
-            },
+    fn given(&self, value: &StartValue) -> Result<i64> {
+        given(self.manifest, &self.options, value)
+    }
+}
+
+/// A number that the run or the script gives; others are none of these.
+fn given(manifest: &Manifest, options: &Options, value: &StartValue) -> Result<i64> {
+    Ok(match value {
+        StartValue::Literal(v) => *v,
+        StartValue::ParameterInt(n) => number_parameter(manifest, options, *n)? as i64,
+        StartValue::OptionInt(i) => match option(options, *i)? {
+            OptionValue::Int(v) => *v,
+            OptionValue::Bool(b) => i64::from(*b),
+            OptionValue::Text(t) => bail!("option value `{t}` is used as a number"),
+        },
+        _ => 0,
+    })
+}
+
+fn number_parameter(manifest: &Manifest, options: &Options, n: u32) -> Result<u64> {
+    let Some(text) = (n as usize).checked_sub(1).and_then(|i| options.parameters.get(i)) else { return Ok(0) };
+    match parse_number(text) {
+        Some(v) => Ok(v as u64),
+        // A parameter that is used as text elsewhere may be text.
+        None if manifest.positional.get(n as usize - 1).is_some_and(|p| p.text && !p.number) => Ok(0),
+        // Printed as it was given; the number beside it is not looked at.
+        None if manifest.events.iter().flat_map(|e| &e.fields).any(|t| shows_parameter(t, n)) => Ok(0),
+        None => bail!("parameter ${n} must be a number, but `{text}` is none"),
+    }
+}
+
+fn option(options: &Options, index: u32) -> Result<&OptionValue> {
+    options.named.get(index as usize).context("the payload is inconsistent: an option has no declaration")
+}
+
+/// The histogram that arguments make.
+fn histogram(manifest: &Manifest, options: &Options, of: &Buckets) -> Result<ValueType> {
+    let given = |v| given(manifest, options, v);
+    match of {
+        Buckets::Hist(bits) => match given(bits)? {
+            v if (0..=i64::from(HIST_MAX_BITS)).contains(&v) => Ok(ValueType::Hist { bits: v as u8 }),
+            v => bail!("`hist` takes 0 to {HIST_MAX_BITS} bits, not {v}"),
+        },
+        Buckets::Lhist([min, max, step]) => {
+            let (min, max, step) = (given(min)?, given(max)?, given(step)?);
+            match lhist_fault(min, max, step) {
+                Some((_, fault)) => bail!("{fault}: lhist(value, {min}, {max}, {step})"),
+                None => Ok(ValueType::Lhist { min, max, step }),
+            }
         }
     }
+}
 
-    fn option(&self, index: u32) -> Result<&OptionValue> {
-        self.options.named.get(index as usize).context("the payload is inconsistent: an option has no declaration")
+/// Gives the maps the histograms that this run decides.
+pub fn decide_histograms(manifest: &mut Manifest, options: &Options) -> Result<()> {
+    for i in 0..manifest.maps.len() {
+        if let Some(of) = &manifest.maps[i].buckets {
+            manifest.maps[i].value = histogram(manifest, options, of)?;
+        }
     }
+    Ok(())
 }
 
 /// Does a value show a positional parameter?

@@ -1,7 +1,7 @@
 //! What the test programs under `tests/tests/` share.
 //!
 //! Input: the repository's `tests/` folder and a built `btc`. Output: verdicts.
-//! The tests drive `btc` and the tracers from outside, as processes, and link
+//! But for `mutants`, the tests drive `btc` and the tracers from outside, as processes, and link
 //! none of the compiler.
 #![allow(clippy::unwrap_used)] // all of this crate is test code
 

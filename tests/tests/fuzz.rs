@@ -22,6 +22,7 @@ fn large_scripts_build_and_load() {
         dir: dir.path().to_path_buf(),
         load,
         unoptimized: false,
+        json: false,
         oracle: None,
     };
     for probes in [60, 300] {
@@ -53,6 +54,7 @@ fn random_programs_compile_and_load() {
             dir: dir.path().to_path_buf(),
             load,
             unoptimized: load,
+            json: false,
             oracle: None,
         };
         let script = generate(seed, Dialect::Full, 3, 6);

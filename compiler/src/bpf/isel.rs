@@ -15,8 +15,6 @@ mod op;
 
 use std::collections::HashMap;
 
-use cranelift_codegen::dominator_tree::DominatorTree;
-use cranelift_codegen::flowgraph::ControlFlowGraph;
 use cranelift_codegen::ir::{self, BlockArg, Inst, InstructionData, Opcode, Value};
 use regalloc2::{Operand, VReg};
 
@@ -27,9 +25,7 @@ use super::vcode::{Draft, Op, VBlock, VInst, preg};
 
 /// Selects instructions for a legalised function.
 pub(super) fn select(func: &ir::Function, symbols: &SymbolTable) -> Result<Draft, String> {
-    let cfg = ControlFlowGraph::with_function(func);
-    let domtree = DominatorTree::with_function(func, &cfg);
-    let order: Vec<ir::Block> = domtree.cfg_rpo().copied().collect();
+    let order = super::order::order(func);
     let mut isel = Isel::new(func, symbols, &order);
     for &block in order.iter().rev() {
         isel.block(block)?;

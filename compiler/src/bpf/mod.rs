@@ -17,6 +17,7 @@ pub mod insn;
 mod interp;
 mod isel;
 mod legalize;
+mod order;
 pub mod print;
 mod regalloc;
 mod saves;

@@ -4,12 +4,14 @@
 //! the writer, and the id that each type has there.
 //! Invariants: what is copied says the same as before, for libbpf compares it with
 //! the kernel's, and reads maps' attributes from it. But a struct or union that is
-//! only pointed at keeps its name and size and loses its members: loaders look at
-//! no more there, and the pointers of one kernel struct lead to thousands of others.
+//! only pointed at keeps its name and size and loses its members, and one that accesses
+//! are relocated by keeps those on their way: loaders look at no more, and a task has
+//! 250 members, whose types lead to thousands of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::core::CoreKind;
 use super::raw::{Btf, Kind, Record, enumerator_words};
 use super::write::Writer;
 
@@ -35,12 +37,14 @@ pub(super) struct Copier<'a> {
     blobs: &'a [Rc<Btf>],
     /// Depth to which a type is needed.
     needed: BTreeMap<CopiedType, Depth>,
+    /// Members of structs and unions that accesses go through.
+    kept: BTreeMap<CopiedType, BTreeSet<u32>>,
     ids: BTreeMap<CopiedType, u32>,
 }
 
 impl<'a> Copier<'a> {
     pub(super) fn new(blobs: &'a [Rc<Btf>]) -> Self {
-        Copier { blobs, needed: BTreeMap::new(), ids: BTreeMap::new() }
+        Copier { blobs, needed: BTreeMap::new(), kept: BTreeMap::new(), ids: BTreeMap::new() }
     }
 
     /// Notes that the object refers to a type, to some depth.
@@ -57,6 +61,50 @@ impl<'a> Copier<'a> {
             let parts = references(&record, depth);
             waiting.extend(parts.into_iter().map(|id| (CopiedType { blob: ty.blob, id }, below)));
         }
+    }
+
+    /// Notes a CO-RE relocation.
+    pub(super) fn need_access(&mut self, root: CopiedType, access: &str, kind: u32) {
+        // These look at all members, if only by giving the type to the kernel.
+        let whole = [CoreKind::TypeIdLocal as u32, CoreKind::TypeMatches as u32].contains(&kind);
+        self.need(root, if whole { WHOLE } else { SHELL });
+        if kind > CoreKind::FieldRshiftU64 as u32 {
+            return;
+        }
+        for (ty, index) in self.path(root, access) {
+            let record = self.blobs[ty.blob].record(ty.id);
+            if is_composite(record.kind) {
+                self.kept.entry(ty).or_default().insert(index);
+                self.need(CopiedType { id: record.word(3 * index as usize + 1), ..ty }, SHELL);
+            }
+        }
+    }
+
+    /// The structs, unions and arrays that an access goes through, with the index in each.
+    /// The first index counts whole objects.
+    fn path(&self, root: CopiedType, access: &str) -> Vec<(CopiedType, u32)> {
+        let (mut at, mut out) = (self.bare(root), Vec::new());
+        for index in access.split(':').skip(1).filter_map(|i| i.parse::<u32>().ok()) {
+            out.push((at, index));
+            let record = self.blobs[at.blob].record(at.id);
+            let next = if record.kind == Kind::Array { record.word(0) } else { record.word(3 * index as usize + 1) };
+            at = self.bare(CopiedType { id: next, ..at });
+        }
+        out
+    }
+
+    /// The access in the copied types, where members before it may be missing.
+    pub(super) fn access(&self, root: CopiedType, access: &str, kind: u32) -> String {
+        if kind > CoreKind::FieldRshiftU64 as u32 {
+            return access.to_owned();
+        }
+        let mut out = access.split(':').next().unwrap_or("0").to_owned();
+        for (ty, index) in self.path(root, access) {
+            let kept = self.kept.get(&ty).filter(|_| self.needed.get(&ty) == Some(&SHELL));
+            let position = kept.map_or(index, |kept| kept.range(..index).count() as u32);
+            out += &format!(":{position}");
+        }
+        out
     }
 
     /// The definition of a map: its key and value are pointed at, and so is, in maps
@@ -116,14 +164,18 @@ impl<'a> Copier<'a> {
             Word::Name => writer.strings.add(btf.string(record.word(word))),
             Word::Type => self.id(CopiedType { blob: ty.blob, id: record.word(word) }),
         };
-        let shell = depth < WHOLE && matches!(record.kind, Kind::Struct | Kind::Union);
-        let entries = if shell { 0 } else { entries(&record) };
         let form = form(record.kind);
-        let words: Vec<u32> = (0..entries * form.len()).map(|i| body(i, form[i % form.len()])).collect();
+        let kept: Vec<usize> = match self.kept.get(&ty) {
+            Some(kept) if depth < WHOLE => kept.iter().map(|&i| i as usize).collect(),
+            _ if depth < WHOLE && is_composite(record.kind) => Vec::new(),
+            _ => (0..entries(&record)).collect(),
+        };
+        let words = kept.iter().flat_map(|entry| (0..form.len()).map(move |i| (entry * form.len() + i, form[i])));
+        let words: Vec<u32> = words.map(|(at, of)| body(at, of)).collect();
         let refers = !has_size(record.kind);
         let target = CopiedType { blob: ty.blob, id: record.size_or_type };
         let size_or_type = if refers { self.id(target) } else { record.size_or_type };
-        let vlen = if shell { 0 } else { record.vlen };
+        let vlen = if is_composite(record.kind) { kept.len() } else { record.vlen };
         writer.copied((record.kind, vlen, record.kflag), btf.string(record.name), size_or_type, &words);
     }
 
@@ -139,6 +191,10 @@ enum Word {
     Plain,
     Name,
     Type,
+}
+
+fn is_composite(kind: Kind) -> bool {
+    matches!(kind, Kind::Struct | Kind::Union)
 }
 
 /// The words of one entry behind the head of a record.
@@ -172,12 +228,11 @@ fn has_size(kind: Kind) -> bool {
 
 /// The types that a record refers to, if it is copied to this depth.
 fn references(record: &Record<'_>, depth: Depth) -> Vec<u32> {
-    let composite = matches!(record.kind, Kind::Struct | Kind::Union);
     let mut out = Vec::new();
     if !has_size(record.kind) {
         out.push(record.size_or_type);
     }
-    if composite && depth < WHOLE {
+    if is_composite(record.kind) && depth < WHOLE {
         return out;
     }
     let form = form(record.kind);

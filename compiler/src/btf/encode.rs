@@ -302,7 +302,8 @@ impl Encoder<'_> {
                 KsymKind::Address | KsymKind::Function(_) => {}
             }
         }
-        input.functions.iter().flat_map(|f| &f.copied).for_each(|used| copier.need(used.root, WHOLE));
+        let accesses = input.functions.iter().flat_map(|f| &f.copied);
+        accesses.for_each(|used| copier.need_access(used.root, &used.access, used.kind));
         copier.write(&mut self.writer);
     }
 
@@ -462,7 +463,8 @@ impl Encoder<'_> {
             self.relocation(section, relocation);
         }
         for used in &function.copied {
-            let access = self.writer.strings.add(&used.access);
+            let access = self.copier.access(used.root, &used.access, used.kind);
+            let access = self.writer.strings.add(&access);
             self.ext.relocations.add(section, [used.offset, self.copier.id(used.root), access, used.kind]);
         }
     }

@@ -7,6 +7,7 @@
 pub mod copy;
 pub mod core;
 pub mod encode;
+pub mod header;
 mod ext;
 mod local;
 mod pack;

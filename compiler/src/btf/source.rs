@@ -65,6 +65,11 @@ pub struct BtfSources {
     kernels: Vec<Kernel>,
 }
 
+thread_local! {
+    /// The bundled reference, once it was read: most of the work for a small script.
+    static REFERENCE: OnceCell<(Rc<ReferenceBtf>, Rc<Btf>)> = const { OnceCell::new() };
+}
+
 /// A blob of one of the sources.
 #[derive(Clone)]
 pub struct Found {
@@ -82,8 +87,14 @@ impl BtfSources {
 
     /// The bundled reference kernel.
     pub fn reference() -> Result<Self> {
-        let reference = Rc::new(ReferenceBtf::open()?);
-        let base = Rc::new(Btf::new(reference.read("vmlinux")?, None)?);
+        let (reference, base) = match REFERENCE.with(|known| known.get().cloned()) {
+            Some(known) => known,
+            None => {
+                let reference = Rc::new(ReferenceBtf::open()?);
+                let base = Rc::new(Btf::new(reference.read("vmlinux")?, None)?);
+                REFERENCE.with(|known| known.get_or_init(|| (reference, base)).clone())
+            }
+        };
         let modules =
             reference.modules().into_iter().map(|name| Blob::new(name, Origin::Reference(reference.clone()))).collect();
         Ok(BtfSources { kernels: vec![Kernel { base, modules, index: Some(reference) }] })

@@ -271,15 +271,17 @@ fn copied(names: &[(&str, Kind)], relocated: bool) -> Btf {
         copied: &copied,
     };
     let out = build(&input).expect("an object");
+    let btf = Btf::new(out.btf, None).expect("readable BTF");
     if relocated {
-        assert_eq!(ext_records(&out.ext, 2).len(), roots.len());
+        let access: Vec<_> = ext_records(&out.ext, 2).iter().map(|(_, r)| btf.string(r[2]).to_owned()).collect();
+        assert_eq!(access, ["0:0"], "counts the members that are left");
     }
-    Btf::new(out.btf, None).expect("readable BTF")
+    btf
 }
 
 #[test]
 fn copied_structs_are_whole_and_those_pointed_at_are_shells() {
-    let btf = copied(&[("task", Kind::Struct)], true);
+    let btf = copied(&[("task", Kind::Struct)], false);
     let kernel = Btf::new(KERNEL.to_vec(), None).expect("the fixture");
     let find = |btf: &Btf, name: &str| btf.ids_by_name(name, Kind::Struct.bit()).next().expect("the struct");
     let (copy, original) = (find(&btf, "task"), find(&kernel, "task"));
@@ -303,7 +305,58 @@ fn copied_structs_are_whole_and_those_pointed_at_are_shells() {
 
 #[test]
 fn what_is_only_pointed_at_loses_its_members() {
-    let btf = copied(&[("task_read", Kind::Func)].map(|(name, kind)| (name, kind)), true);
+    let btf = copied(&[("task_read", Kind::Func)], false);
     let task = btf.ids_by_name("task", Kind::Struct.bit()).next().expect("the struct");
     assert_eq!((btf.record(task).vlen, btf.record(task).size_or_type), (0, 120));
+}
+
+#[test]
+fn accesses_keep_what_they_go_through() {
+    let btf = copied(&[("task", Kind::Struct)], true);
+    let task = btf.record(btf.ids_by_name("task", Kind::Struct.bit()).next().expect("the struct"));
+    assert_eq!((task.vlen, task.size_or_type, btf.string(task.word(0))), (1, 120, "pid"));
+}
+
+/// Names, sizes and offsets of everything in the fixture, as assertions in C.
+fn assertions(btf: &Btf) -> String {
+    let mut out = String::from("#include \"vmlinux.h\"\n");
+    for (name, id) in btf.named(Kind::Struct.bit() | Kind::Union.bit()) {
+        let record = btf.record(id);
+        let tag = if record.kind == Kind::Struct { "struct" } else { "union" };
+        out += &format!("_Static_assert(sizeof({tag} {name}) == {}, \"\");\n", record.size_or_type);
+        for i in 0..record.vlen {
+            let (member, place) = (btf.string(record.word(3 * i)), record.word(3 * i + 2));
+            if member.is_empty() || record.kflag && place >> 24 != 0 {
+                continue;
+            }
+            let offset = (place & 0xff_ffff) / 8;
+            out += &format!("_Static_assert(__builtin_offsetof({tag} {name}, {member}) == {offset}, \"\");\n");
+        }
+    }
+    out
+}
+
+#[test]
+fn a_header_lays_out_as_the_kernel_does() {
+    let btf = Btf::new(KERNEL.to_vec(), None).expect("the fixture");
+    let text = super::header::header(&btf);
+    assert_eq!(text, super::header::header(&btf));
+    for wanted in ["struct task {", "enum state {", "preserve_access_index"] {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(dir.path().join("vmlinux.h"), &text).expect("the header");
+    std::fs::write(dir.path().join("check.c"), assertions(&btf)).expect("the check");
+    let mut clang = Command::new("clang");
+    clang.current_dir(dir.path()).args([
+        "-target",
+        "bpf",
+        "-fsyntax-only",
+        "-DBPF_NO_PRESERVE_ACCESS_INDEX",
+        "check.c",
+    ]);
+    let Ok(done) = clang.output() else {
+        return; // not installed
+    };
+    assert!(done.status.success(), "{}\n{text}", String::from_utf8_lossy(&done.stderr));
 }

@@ -38,6 +38,8 @@ pub(super) struct Made {
 
 /// Where C files find headers.
 pub(super) struct Search<'a> {
+    /// The text of `vmlinux.h`, for a file that includes it and has none of its own.
+    pub kernel: &'a dyn Fn() -> Option<String>,
     /// `-I`.
     pub directories: &'a [PathBuf],
     /// `--include`.
@@ -56,11 +58,22 @@ pub(super) fn compile(path: &Path, search: &Search<'_>) -> Result<Made, Error> {
     };
     let mut command = Command::new(&clang);
     command.current_dir(directory).args(arguments(aid.path(), search)).arg("-o").arg(&output).arg(name);
-    let ran = command.output().map_err(|e| match e.kind() {
-        ErrorKind::NotFound | ErrorKind::PermissionDenied => Error::Missing(clang.to_string_lossy().into_owned()),
-        _ => other(e),
-    })?;
-    let said = String::from_utf8_lossy(&ran.stderr).trim_end().to_string();
+    let mut run = || {
+        command.output().map_err(|e| match e.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied => Error::Missing(clang.to_string_lossy().into_owned()),
+            _ => other(e),
+        })
+    };
+    let mut ran = run()?;
+    // All of a kernel's types are millions of characters: made when they are missed.
+    if !ran.status.success()
+        && String::from_utf8_lossy(&ran.stderr).contains("'vmlinux.h' file not found")
+        && let Some(text) = (search.kernel)()
+    {
+        std::fs::write(aid.path().join("vmlinux.h"), text).map_err(other)?;
+        ran = run()?;
+    }
+    let said = String::from_utf8_lossy(&ran.stderr).trim_end().replace(&format!("{}/", aid.path().display()), "");
     if !ran.status.success() {
         return Err(Error::Refused(if said.is_empty() { ran.status.to_string() } else { said }));
     }

@@ -21,7 +21,7 @@ use crate::lower::Lowered;
 use crate::opt::Level;
 use crate::sema::{self, Environment, config};
 use crate::span::{SourceMap, Span};
-use crate::syntax::parse::on_deep_stack;
+use crate::syntax::parse::{is_deep_stack, on_deep_stack};
 use crate::target::X86_64;
 use anyhow::Context;
 use btc_payload::header;
@@ -164,13 +164,15 @@ pub fn format(request: &Request) -> Compilation {
 fn collect<T: Send>(
     work: impl FnOnce(&mut SourceMap, &mut Diagnostics) -> Result<T, Failure> + Send,
 ) -> Compilation<T> {
-    // The trees of generated scripts are deep, and every stage recurses.
-    on_deep_stack(|| {
+    let all = || {
         let mut sources = SourceMap::default();
         let mut diagnostics = Diagnostics::default();
         let output = work(&mut sources, &mut diagnostics);
         Compilation { sources, diagnostics, output }
-    })
+    };
+    // The trees of generated scripts are deep, and every stage recurses. Who compiles
+    // many scripts stays on one thread, for what it has read of the kernel's types.
+    if is_deep_stack() { all() } else { on_deep_stack(all) }
 }
 
 /// A script as read, with what its names refer to.

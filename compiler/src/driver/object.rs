@@ -221,6 +221,8 @@ fn map_type(kind: MapKind) -> u32 {
 fn map(m: &Map, sizes: &Sizes) -> MapDef {
     let (key, value) = match m.kind {
         MapKind::RingBuffer => (MapPart::Absent, MapPart::Absent),
+        // The kernel compares the sizes with those of types.
+        _ if m.buckets.is_some() => (MapPart::Size(m.key_size()), MapPart::Size(m.value_size())),
         _ => (part(&m.key, m.key_size()), part(&m.value, m.value_size())),
     };
     let max_entries = match m.kind {

@@ -53,7 +53,7 @@ pub(super) fn read(
     };
     let c = CFrontEnd::new(types, options);
     let (imported, objects) = (BTreeSet::new(), Vec::new());
-    let mut reader = Reader { c, request, sources, diagnostics, imported, objects };
+    let mut reader = Reader { c, request, types, sources, diagnostics, imported, objects };
     for header in &request.includes {
         reader.c.include(reader.sources, header);
     }
@@ -76,6 +76,7 @@ pub(super) fn read(
 struct Reader<'a> {
     c: CFrontEnd<'a>,
     request: &'a Request,
+    types: &'a TypeStore,
     sources: &'a mut SourceMap,
     diagnostics: &'a mut Diagnostics,
     imported: BTreeSet<PathBuf>,
@@ -131,6 +132,10 @@ impl Reader<'_> {
 
     fn import(&mut self, name: &Spanned<String>, directory: &Path) -> ast::Script {
         let path = directory.join(&name.value);
+        // The standard library is there without being asked for.
+        if name.value == "stdlib" && !path.exists() {
+            return ast::Script::default();
+        }
         let Ok(real) = path.canonicalize() else {
             self.diagnostics.push(
                 Diagnostic::error("E0330", format!("cannot import `{}`", name.value))
@@ -204,7 +209,9 @@ impl Reader<'_> {
 
     /// Compiles a C file.
     fn c_file(&mut self, path: &Path, shown: &str, span: Span) {
-        let search = clang::Search { directories: &self.request.include_dirs, headers: &self.request.includes };
+        let kernel = || self.types.sources().bases().next().map(|found| crate::btf::header::header(&found.btf));
+        let (directories, headers) = (&self.request.include_dirs, &self.request.includes);
+        let search = clang::Search { kernel: &kernel, directories, headers };
         let failed = match clang::compile(path, &search) {
             Ok(made) => {
                 if !made.warnings.is_empty() {

@@ -6,6 +6,7 @@
 
 use crate::ctypes::CTypeId;
 use btc_payload::layout::{SeriesAgg, StackMode};
+use btc_payload::start::Buckets;
 
 /// Memory that a pointer points into; selects how it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +107,8 @@ pub enum Aggregate {
     Hist { bits: u8 },
     /// `lhist(n, min, max, step)`.
     Lhist { min: i64, max: i64, step: i64 },
+    /// `hist` or `lhist` with arguments that the run gives.
+    Bucketed(Buckets),
     /// `tseries(n, interval, buckets, agg)`.
     Tseries { interval_ns: u64, buckets: u32, agg: SeriesAgg, signed: bool },
 }

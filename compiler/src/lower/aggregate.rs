@@ -6,7 +6,7 @@
 
 use btc_payload::layout::{SERIES_BUCKET, SeriesAgg, hist_buckets, lhist_buckets};
 use btc_payload::manifest::MapId;
-use btc_payload::start::StartValue;
+use btc_payload::start::{Buckets, StartValue};
 
 use super::frame::Own;
 use super::function::Fun;
@@ -46,13 +46,27 @@ impl Fun<'_, '_, '_> {
             Aggregate::Min { signed } => self.extreme(place, v, if *signed { Cmp::Slt } else { Cmp::Ult }),
             Aggregate::Max { signed } => self.extreme(place, v, if *signed { Cmp::Sgt } else { Cmp::Ugt }),
             Aggregate::Hist { bits } => {
-                let function = self.hist_function(*bits)?;
+                let function = self.hist_function(Some(*bits))?;
                 let bucket = self.b.call_subprog(function, &[v]);
                 self.bump(place, bucket, hist_buckets(*bits));
             }
             Aggregate::Lhist { min, max, step } => {
                 let bucket = self.lhist_bucket(v, *min, *max, *step);
                 self.bump(place, bucket, lhist_buckets(*min, *max, *step));
+            }
+            Aggregate::Bucketed(of) => {
+                let count = self.start_value(StartValue::Buckets(Box::new(of.clone())));
+                let bucket = match of {
+                    Buckets::Hist(bits) => {
+                        let (function, bits) = (self.hist_function(None)?, self.start_value(bits.clone()));
+                        self.b.call_subprog(function, &[v, bits])
+                    }
+                    Buckets::Lhist(bounds) => {
+                        let [min, max, step] = bounds.clone().map(|b| self.start_value(b));
+                        self.lhist_bucket_of(v, (min, max, step), count)
+                    }
+                };
+                self.bump_one_of(place, bucket, count);
             }
             Aggregate::Tseries { interval_ns, buckets, agg, signed } => {
                 self.series(place, v, *interval_ns, *buckets, *agg, *signed);
@@ -93,13 +107,31 @@ impl Fun<'_, '_, '_> {
         self.add_const(place.moved(ptr, 8), 1);
     }
 
-    /// The subprogram that computes buckets of `hist`; one for the whole script.
-    fn hist_function(&mut self, bits: u8) -> R<FuncId> {
+    /// Adds one to a bucket of as many as the run decides; their number is a constant for
+    /// the verifier.
+    fn bump_one_of(&mut self, place: Own, bucket: Value, count: Value) {
+        let one = self.b.iconst(1);
+        let last = self.b.sub(count, one);
+        let bucket = self.b.barrier(bucket);
+        let bucket = self.b.umin(bucket, last);
+        let shift = self.b.iconst(3);
+        let bytes = self.b.shl(bucket, shift);
+        let ptr = self.b.index(place.ptr, bytes);
+        self.add_const(place.moved(ptr, 8), 1);
+    }
+
+    /// The subprogram that computes buckets of `hist`; one for the whole script. Without
+    /// `bits` they are its second argument.
+    fn hist_function(&mut self, bits: Option<u8>) -> R<FuncId> {
         let key = Subprogram::HistBucket(bits);
         if let Some(&id) = self.cx.subprograms.get(&key) {
             return Ok(id);
         }
-        let id = self.b.module().declare(&format!("hist_bucket_{bits}"), 1);
+        let (name, parameters) = match bits {
+            Some(bits) => (format!("hist_bucket_{bits}"), 1),
+            None => ("hist_bucket".to_string(), 2),
+        };
+        let id = self.b.module().declare(&name, parameters);
         self.cx.declared(id, self.index, Role::Global);
         self.cx.subprograms.insert(key, id);
         // libbpf wants line information for every function, or for none.
@@ -112,20 +144,28 @@ impl Fun<'_, '_, '_> {
             let open = b.begin_if(negative);
             b.ret_const(0);
             b.end_if(open);
-            let per = 1i64 << bits;
-            let small = b.compare_const(Cmp::Ult, v, per);
-            let open = b.begin_if(small);
             let one = b.iconst(1);
+            let (bits_value, per, mask, first) = match bits {
+                Some(bits) => {
+                    let per = 1i64 << bits;
+                    (b.iconst(i64::from(bits)), b.iconst(per), b.iconst(per - 1), b.iconst(1 + per))
+                }
+                None => {
+                    let bits = b.param(1);
+                    let per = b.shl(one, bits);
+                    (bits, per, b.sub(per, one), b.add(per, one))
+                }
+            };
+            let small = b.compare(Cmp::Ult, v, per);
+            let open = b.begin_if(small);
             let bucket = b.add(v, one);
             b.ret(bucket);
             b.end_if(open);
             let log = b.ilog2(v);
-            let (bits_value, mask, per_value) = (b.iconst(i64::from(bits)), b.iconst(per - 1), b.iconst(per));
             let above = b.sub(log, bits_value);
             let sub = b.ushr(v, above);
             let sub = b.and(sub, mask);
-            let row = b.mul(above, per_value);
-            let first = b.iconst(1 + per);
+            let row = b.mul(above, per);
             let bucket = b.add(row, sub);
             let bucket = b.add(bucket, first);
             b.ret(bucket);
@@ -145,6 +185,25 @@ impl Fun<'_, '_, '_> {
         let inside = self.b.compare_const(Cmp::Slt, v, max);
         let within = self.b.begin_if(inside);
         let (min, step, one) = (self.b.iconst(min), self.b.iconst(step.max(1)), self.b.iconst(1));
+        let distance = self.b.sub(v, min);
+        let index = self.b.udiv(distance, step);
+        let index = self.b.add(index, one);
+        self.b.set(result, index);
+        self.b.end_if(within);
+        self.b.end_if(open);
+        self.b.get(result)
+    }
+
+    /// As [`Self::lhist_bucket`], with bounds and a number of buckets that the run gives.
+    fn lhist_bucket_of(&mut self, v: Value, (min, max, step): (Value, Value, Value), count: Value) -> Value {
+        let (result, zero, one) = (self.b.var(), self.b.iconst(0), self.b.iconst(1));
+        self.b.set(result, zero);
+        let above = self.b.compare(Cmp::Sge, v, min);
+        let open = self.b.begin_if(above);
+        let last = self.b.sub(count, one);
+        self.b.set(result, last);
+        let inside = self.b.compare(Cmp::Slt, v, max);
+        let within = self.b.begin_if(inside);
         let distance = self.b.sub(v, min);
         let index = self.b.udiv(distance, step);
         let index = self.b.add(index, one);
@@ -211,7 +270,7 @@ impl Fun<'_, '_, '_> {
                 let wins = if *signed { Cmp::Sgt } else { Cmp::Ugt };
                 self.combined_extreme(map, key, wins, span)
             }
-            Aggregate::Hist { .. } | Aggregate::Lhist { .. } | Aggregate::Tseries { .. } => {
+            Aggregate::Hist { .. } | Aggregate::Lhist { .. } | Aggregate::Bucketed(_) | Aggregate::Tseries { .. } => {
                 return unsupported("the value of this aggregation inside a program", span);
             }
         };

@@ -5,8 +5,9 @@
 //! from the kernel has the layout of the BTF compiled against, whatever the
 //! target's is: copies are made member by member.
 
-use btc_payload::layout::{EnumId, StructField, StructType, ValueType};
+use btc_payload::layout::{EnumId, HIST_MAX_BITS, MAX_BUCKETS, StructField, StructType, ValueType};
 use btc_payload::manifest::EnumTable;
+use btc_payload::start::Buckets;
 use std::collections::BTreeMap;
 
 use crate::ctypes::{CEnum, CKind, CTypeId, Composite, Origin, TypeStore};
@@ -173,6 +174,9 @@ fn of_aggregate(a: &Aggregate) -> ValueType {
         Aggregate::Stats { signed } => ValueType::Stats { signed: *signed },
         Aggregate::Hist { bits } => ValueType::Hist { bits: *bits },
         Aggregate::Lhist { min, max, step } => ValueType::Lhist { min: *min, max: *max, step: *step },
+        // As large as can be.
+        Aggregate::Bucketed(Buckets::Hist(_)) => ValueType::Hist { bits: HIST_MAX_BITS },
+        Aggregate::Bucketed(Buckets::Lhist(_)) => ValueType::Lhist { min: 0, max: MAX_BUCKETS.into(), step: 1 },
         Aggregate::Tseries { interval_ns, buckets, agg, signed } => {
             ValueType::Tseries { interval_ns: *interval_ns, buckets: *buckets, agg: *agg, signed: *signed }
         }

@@ -17,7 +17,7 @@ use super::layout::Layouts;
 use super::rodata::WORD;
 use super::{Cx, Lowered, MapInfo};
 use crate::clif::Module;
-use crate::hir::types::Type;
+use crate::hir::types::{Aggregate, Type};
 use crate::span::{SourceMap, Span};
 
 /// Longest source text that is kept with a location.
@@ -111,6 +111,10 @@ pub(super) fn script_map(m: &crate::hir::tree::Map, info: &MapInfo) -> Map {
         key: info.key.clone(),
         value: info.value.clone(),
         max_entries: m.max_entries,
+        buckets: match &m.value {
+            Type::Aggregate(Aggregate::Bucketed(of)) => Some(of.clone()),
+            _ => None,
+        },
     }
 }
 
@@ -128,6 +132,7 @@ fn companions(maps: &[Map]) -> Vec<Map> {
         key: ValueType::Int { size: 8, signed: false },
         value: m.key.clone(),
         max_entries: m.max_entries,
+        buckets: None,
     };
     long.map(companion).collect()
 }
@@ -151,6 +156,7 @@ fn internal_maps(scratch: u32, gated: bool, rodata: u32) -> Vec<Map> {
         key: ValueType::Unit,
         value,
         max_entries,
+        buckets: None,
     };
     let mut out = vec![
         map("events", MapRole::Events, MapKind::RingBuffer, ValueType::Unit, None),

@@ -174,8 +174,8 @@ struct Cx<'p> {
 /// Subprograms that lowering adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subprogram {
-    /// `hist` bucket of a value, with that many sub-bucket bits.
-    HistBucket(u8),
+    /// `hist` bucket of a value, with that many sub-bucket bits, or a second argument of them.
+    HistBucket(Option<u8>),
     /// Hash of a key of that many 64-bit words.
     KeyHash(u32),
     /// Counts a loss: number of the counter.

@@ -3,9 +3,10 @@
 //! Invariant: memory that a statement takes is free again after it.
 
 use super::function::{Fun, Home};
+use super::loops::uses_in_expr;
 use super::memory::Fill;
 use super::{R, internal};
-use crate::hir::tree::{Block, Expr, LocalId, Stmt, StmtKind};
+use crate::hir::tree::{Block, Expr, ExprKind, LocalId, Stmt, StmtKind};
 
 impl Fun<'_, '_, '_> {
     /// Translates a block.
@@ -64,7 +65,15 @@ impl Fun<'_, '_, '_> {
             return self.set_local(local, &value.ty, v, value.span);
         }
         let to = self.local_memory(local, value.span)?;
-        self.into(value, to, Fill::Loose)
+        if !reads_while_written(value, local) {
+            return self.into(value, to, Fill::Loose);
+        }
+        // `$v = ($v.1, $v.0)`: all parts are read before the first one changes.
+        let size = self.size_of(&value.ty);
+        let whole = self.temp("new value", size);
+        self.into(value, whole, Fill::Exact)?;
+        self.copy(to, whole, size);
+        Ok(())
     }
 
     fn zero_local(&mut self, local: LocalId, s: &Stmt) -> R<()> {
@@ -95,5 +104,17 @@ impl Fun<'_, '_, '_> {
         self.b.seal(end);
         self.b.switch_to(end);
         Ok(())
+    }
+}
+
+/// Whether a value that is written into a variable piece by piece reads the variable
+/// in between. All of it at once may come from there.
+fn reads_while_written(value: &Expr, local: LocalId) -> bool {
+    match &value.kind {
+        ExprKind::Local(_) => false,
+        ExprKind::Ternary { then, otherwise, .. } => {
+            reads_while_written(then, local) || reads_while_written(otherwise, local)
+        }
+        _ => uses_in_expr(value).contains_key(&local),
     }
 }

@@ -278,6 +278,14 @@ fn context(c: &mut Checker, span: Span) -> Typed {
             };
             Type::Struct { ctype }
         }
+        _ if c.kind() == ProgramKind::RawTracepointRun => {
+            return c.error(
+                "E0287",
+                span,
+                "`ctx` does not exist in this kind of probe",
+                "nothing in the kernel calls it",
+            );
+        }
         _ => match c.kind() {
             ProgramKind::Kprobe | ProgramKind::Kretprobe | ProgramKind::Uprobe | ProgramKind::Uretprobe => {
                 c.types().find_struct("pt_regs").map_or(Type::Void, |ctype| Type::Struct { ctype })

@@ -30,6 +30,8 @@ pub(super) struct MapInfo {
     /// `None` until the first use tells.
     pub key: Option<Type>,
     pub value: Option<Type>,
+    /// Was a signed number stored that is no literal?
+    pub signed: bool,
     /// From `let @m = kind(entries)`.
     pub declared: Option<(MapKind, u32)>,
     /// Is something stored in it, even if its type is not known yet?
@@ -37,6 +39,8 @@ pub(super) struct MapInfo {
     pub span: Span,
     /// Where the value's type was decided, for messages.
     pub value_span: Span,
+    /// Indices of the probes that use it.
+    pub users: BTreeSet<usize>,
 }
 
 /// What a round of inference found.
@@ -101,9 +105,15 @@ pub(super) struct Checker<'a> {
     map_names: BTreeMap<String, MapId>,
     /// Types of variables by probe and order of declaration.
     local_types: BTreeMap<(usize, u32), Type>,
+    /// Those of them that a signed number was assigned to that is no literal.
+    signed_locals: BTreeSet<(usize, u32)>,
     /// Variables to be declared before an `if`: the probe, the place, the name.
     lifted: Vec<(usize, Span, String)>,
     pub learnt: Learnt,
+    /// Indices of the probes that use what was learnt.
+    pub stale: BTreeSet<usize>,
+    /// Maps whose type was asked for and not known.
+    pub unknown: BTreeSet<String>,
     /// All that is stored into maps is known.
     pub settled: bool,
     pub diagnostics: Vec<Diagnostic>,
@@ -120,8 +130,11 @@ impl<'a> Checker<'a> {
             maps: Vec::new(),
             map_names: BTreeMap::new(),
             local_types: BTreeMap::new(),
+            signed_locals: BTreeSet::new(),
             lifted: Vec::new(),
             learnt: Learnt::Nothing,
+            stale: BTreeSet::new(),
+            unknown: BTreeSet::new(),
             settled: false,
             diagnostics: Vec::new(),
             program: tree::Program::default(),
@@ -133,6 +146,8 @@ impl<'a> Checker<'a> {
     /// Forgets what the last round built, keeps what it learnt.
     pub fn begin_round(&mut self) {
         self.learnt = Learnt::Nothing;
+        self.stale.clear();
+        self.unknown.clear();
         self.diagnostics.clear();
         self.program = tree::Program { limits: self.env.limits, ..tree::Program::default() };
         self.probe = None;
@@ -210,7 +225,8 @@ impl<'a> Checker<'a> {
         self.lifted.push((probe, at, name.to_string()));
         // The variables behind it get other numbers.
         self.local_types.retain(|known, _| known.0 != probe);
-        self.learnt = Learnt::New;
+        self.learn(true);
+        self.stale.insert(probe);
         true
     }
 
@@ -248,18 +264,51 @@ impl<'a> Checker<'a> {
     }
 
     /// Widens a variable's type so that it holds `ty`; false where nothing holds both.
-    pub fn widen_local(&mut self, id: LocalId, ty: &Type) -> bool {
+    /// `natural`: the value is a literal that is not negative.
+    pub fn widen_local(&mut self, id: LocalId, ty: &Type, natural: bool) -> bool {
         let Some(p) = self.probe.as_mut() else { return false };
+        let place = (p.index, id.0);
+        let old_natural = !self.signed_locals.contains(&place);
+        if !natural && is_signed(ty) {
+            self.signed_locals.insert(place);
+        }
         let local = &mut p.locals[id.0 as usize];
-        let joined = if local.ty == Type::Void { Some(ty.clone()) } else { types::join(&local.ty, ty) };
+        let joined = match &local.ty {
+            Type::Void => Some(ty.clone()),
+            old => types::join_naturals((old, old_natural), (ty, natural)),
+        };
         let Some(joined) = joined else { return false };
         if joined != local.ty {
             let new = local.ty == Type::Void;
             local.ty = joined.clone();
             self.local_types.insert((p.index, id.0), joined);
+            self.stale.insert(p.index);
             self.learn(new);
         }
         true
+    }
+
+    /// Where a variable holds the address of another one whose type turned out to be
+    /// larger than it was taken for, it points to the larger type.
+    pub fn follow_address(&mut self, id: LocalId, value: &Expr) {
+        let (ExprKind::AddressOfLocal(_) | ExprKind::AddressOfMap { .. }, Type::Pointer { to: new, .. }) =
+            (&value.kind, &value.ty)
+        else {
+            return;
+        };
+        let Some(p) = self.probe.as_mut() else { return };
+        let local = &mut p.locals[id.0 as usize];
+        let Type::Pointer { to: old, space: Space::Bpf } = &local.ty else { return };
+        let grew = match (&**old, &**new) {
+            (Type::Int { size: old, .. }, Type::Int { size: new, .. }) => old < new,
+            _ => old != new && types::join(old, new).as_ref() == Some(new),
+        };
+        if grew {
+            local.ty = value.ty.clone();
+            self.local_types.insert((p.index, id.0), value.ty.clone());
+            self.stale.insert(p.index);
+            self.learn(false);
+        }
     }
 
     /// A local the compiler itself needs.
@@ -274,9 +323,16 @@ impl<'a> Checker<'a> {
 
     // Maps.
 
+    /// Notes that what is known of a map has changed for those who use it.
+    pub fn spread(&mut self, map: usize) {
+        self.stale.extend(&self.maps[map].users);
+    }
+
     /// The map of that name, known from now on.
     pub fn map(&mut self, name: &str, span: Span) -> MapId {
+        let user = self.probe.as_ref().map(|p| p.index);
         if let Some(&id) = self.map_names.get(name) {
+            self.map_info_mut(id).users.extend(user);
             return id;
         }
         let id = MapId(self.maps.len() as u32);
@@ -284,10 +340,12 @@ impl<'a> Checker<'a> {
             name: name.into(),
             key: None,
             value: None,
+            signed: false,
             declared: None,
             assigned: false,
             span,
             value_span: span,
+            users: user.into_iter().collect(),
         });
         self.map_names.insert(name.into(), id);
         id
@@ -326,18 +384,23 @@ impl<'a> Checker<'a> {
         if info.key.as_ref() != Some(&joined) {
             let new = info.key.is_none();
             self.map_info_mut(id).key = Some(joined);
+            self.spread(id.0 as usize);
             self.learn(new);
         }
         Some(())
     }
 
-    /// Makes a map's value hold `ty`.
-    pub fn widen_value(&mut self, id: MapId, ty: &Type, span: Span) -> Option<()> {
+    /// Makes a map's value hold `ty`. `natural`: the value is a literal that is not negative.
+    pub fn widen_value(&mut self, id: MapId, (ty, natural): (&Type, bool), span: Span) -> Option<()> {
         let info = self.map_info(id);
         let joined = match &info.value {
             None => Some(ty.clone()),
-            Some(old) => types::join(old, ty),
+            Some(old) => types::join_naturals((old, !info.signed), (ty, natural)),
         };
+        if !natural && is_signed(ty) {
+            self.map_info_mut(id).signed = true;
+        }
+        let info = self.map_info(id);
         let Some(joined) = joined else {
             let (old, first) = (info.value.clone().unwrap_or(Type::Void), info.value_span);
             let message =
@@ -357,6 +420,7 @@ impl<'a> Checker<'a> {
             if first {
                 info.value_span = span;
             }
+            self.spread(id.0 as usize);
             self.learn(first);
         }
         Some(())
@@ -409,6 +473,10 @@ impl<'a> Checker<'a> {
     }
 }
 
+fn is_signed(ty: &Type) -> bool {
+    matches!(ty, Type::Int { signed: true, .. })
+}
+
 /// A constant.
 pub(super) fn constant(value: u64, ty: Type, span: Span) -> Expr {
     Expr { kind: ExprKind::Const(value), ty, span }
@@ -421,6 +489,11 @@ pub(super) fn literal(e: &Expr) -> Option<i128> {
         (ExprKind::Const(v), Type::Int { signed: false, .. }) => Some(i128::from(*v)),
         _ => None,
     }
+}
+
+/// Is it a literal that is not negative? Such a number is at home in unsigned types, too.
+pub(super) fn is_natural(e: &Expr) -> bool {
+    literal(e).is_some_and(|v| v >= 0)
 }
 
 /// The key of scalar maps.

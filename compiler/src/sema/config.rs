@@ -17,6 +17,8 @@ pub enum Form {
     Bool,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// May something be used that bpftrace calls unstable: `enable`, `warn`, `error`, a bool.
+    Unstable,
     /// Any text.
     Text,
 }
@@ -86,15 +88,19 @@ pub static SETTINGS: &[Setting] = &[
         form: Form::Word(&["bpftrace", "perf", "raw", "build_id"]),
     },
     Setting { name: "str_trunc_trailer", environment: &["BPFTRACE_STR_TRUNC_TRAILER"], form: Form::Text },
-    Setting { name: "unstable_addr", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
-    Setting { name: "unstable_import", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
-    Setting { name: "unstable_import_statement", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
-    Setting { name: "unstable_macro", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
-    Setting { name: "unstable_map_decl", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
-    Setting { name: "unstable_tseries", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
-    Setting { name: "unstable_typeinfo", environment: &[], form: Form::Word(&["error", "warn", "enable"]) },
+    Setting { name: "unstable_dw_ustack", environment: &["BPFTRACE_UNSTABLE_DW_USTACK"], form: Form::Unstable },
+    Setting {
+        name: "unstable_import_statement",
+        environment: &["BPFTRACE_UNSTABLE_IMPORT_STATEMENT"],
+        form: Form::Unstable,
+    },
+    Setting { name: "unstable_tseries", environment: &["BPFTRACE_UNSTABLE_TSERIES"], form: Form::Unstable },
+    Setting { name: "unstable_typeinfo", environment: &["BPFTRACE_UNSTABLE_TYPEINFO"], form: Form::Unstable },
     Setting { name: "use_blazesym", environment: &["BPFTRACE_USE_BLAZESYM"], form: Form::Bool },
 ];
+
+/// Settings of older versions that mean nothing any more.
+const GONE: &[&str] = &["symbol_source", "unstable_addr", "unstable_import", "unstable_macro", "unstable_map_decl"];
 
 /// Name of `max_strlen` before 0.23.
 const OLD_STRLEN: &str = "BPFTRACE_STRLEN";
@@ -124,6 +130,12 @@ pub fn check(setting: &Setting, value: &str) -> Result<String, String> {
             "1" | "true" => Ok("1".into()),
             "0" | "false" => Ok("0".into()),
             _ => Err("true or false is expected".into()),
+        },
+        Form::Unstable => match value.to_ascii_lowercase().as_str() {
+            "enable" | "true" | "1" => Ok("enable".into()),
+            "error" | "false" | "0" => Ok("error".into()),
+            "warn" => Ok("warn".into()),
+            _ => Err("enable, warn or error is expected".into()),
         },
         Form::Number(low, high) => match value.parse::<u64>() {
             Ok(n) if (low..=high).contains(&n) => Ok(n.to_string()),
@@ -173,6 +185,11 @@ pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Result<Vec<(Str
 pub fn read(entries: &[ast::ConfigEntry]) -> (Vec<(String, String)>, Vec<Diagnostic>) {
     let (mut out, mut diagnostics) = (Vec::new(), Vec::new());
     for entry in entries {
+        if GONE.contains(&entry.name.value.as_str()) {
+            let d = Diagnostic::warning("W0310", format!("the setting `{}` has no effect", entry.name.value));
+            diagnostics.push(d.at(entry.name.span, "of an older version"));
+            continue;
+        }
         let Some(setting) = find(&entry.name.value) else {
             let mut d = Diagnostic::error("E0310", format!("unknown setting `{}`", entry.name.value))
                 .at(entry.name.span, "not a setting");

@@ -109,8 +109,14 @@ impl Checker<'_> {
     }
 
     /// A number that is shown by its name, as the text of that name. The names are
-    /// the target's, so the tracer brings them.
+    /// the target's, so the tracer brings them, but for those that the script tells.
     pub(super) fn named_text(&mut self, e: Expr) -> Expr {
+        if let Type::ProbeName | Type::FunctionName = e.ty {
+            return match self.known_name(&e.ty) {
+                Some(name) => super::expr::text(name.as_bytes(), e.span),
+                None => e,
+            };
+        }
         let table = match e.ty {
             Type::ErrnoText => NameTable::Errors,
             Type::SignalName => NameTable::Signals,

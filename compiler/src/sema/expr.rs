@@ -50,7 +50,7 @@ impl Checker<'_> {
             K::Identifier(name) => builtins::identifier(self, name, span),
             K::Variable(name) => self.variable(name, span),
             K::Map(name) => self.scalar_map(name, span),
-            K::Positional(n) => Some(self.positional_number(*n, span)),
+            K::Positional(n) => Some(self.positional_value(*n, span)),
             K::PositionalCount => Some(self.start(StartValue::ParameterCount, Type::I64, span)),
             K::Index { base, indices } => self.index(base, indices, span),
             K::Field { base, name, .. } => self.field(base, name, span),
@@ -156,7 +156,20 @@ impl Checker<'_> {
             Sum { signed } | Avg { signed } | Min { signed } | Max { signed } => {
                 Some(Type::Int { size: 8, signed: *signed })
             }
-            Stats { .. } | Hist { .. } | Lhist { .. } | Tseries { .. } => None,
+            Stats { .. } | Hist { .. } | Lhist { .. } | Bucketed(_) | Tseries { .. } => None,
+        }
+    }
+
+    /// `$n` where nothing says what it is: a text where the script is built to be run with
+    /// just that one, else a number.
+    fn positional_value(&mut self, n: u32, span: Span) -> Expr {
+        let given = (n as usize).checked_sub(1).and_then(|i| self.env.parameters.get(i));
+        match given.filter(|t| !t.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit())) {
+            Some(given) if !given.is_empty() => {
+                self.positional(n).text = true;
+                text(given.as_bytes(), span)
+            }
+            _ => self.positional_number(n, span),
         }
     }
 
@@ -181,6 +194,7 @@ impl Checker<'_> {
             return self.map_value(map, key, span);
         }
         let base = self.raw(base)?;
+        let base = self.named_text(base);
         let [index] = indices else {
             return self.error("E0252", span, "only maps take several keys", "");
         };
@@ -340,7 +354,7 @@ impl Checker<'_> {
                 let declared = self.declared_type(id);
                 let old = self.local_type(id)?;
                 let ty = self.countable(if declared { old } else { counted(old, decrement) }, span)?;
-                if !declared && !self.widen_local(id, &ty) {
+                if !declared && !self.widen_local(id, &ty, false) {
                     return None;
                 }
                 (Place::Local(id), self.local_type(id)?)
@@ -364,7 +378,7 @@ impl Checker<'_> {
     fn counted_entry(&mut self, map: MapId, key: Expr, decrement: bool, span: Span) -> Option<(Place, Type)> {
         let ty = counted(self.map_info(map).value.clone().unwrap_or(Type::I64), decrement);
         let ty = self.countable(ty, span)?;
-        self.widen_value(map, &ty, span)?;
+        self.widen_value(map, (&ty, false), span)?;
         let ty = self.map_info(map).value.clone()?;
         Some((Place::Map { map, key: Box::new(key) }, ty))
     }
@@ -431,6 +445,7 @@ impl Checker<'_> {
     }
 
     fn typeinfo(&mut self, of: &ast::TypeOrExpr, span: Span) -> Typed {
+        calls::unstable(self, span, "unstable_typeinfo", "`typeinfo`")?;
         let ty = self.type_of(of)?;
         let base = match &ty {
             Type::Int { .. } | Type::Bool => "int",

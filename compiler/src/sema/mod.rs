@@ -3,7 +3,8 @@
 //! In: the parsed script and its imports, the type store, what the reference
 //! knows of tracepoints and constants, the build's settings. Out:
 //! `hir::Program`, or diagnostics. Files in order of use: `expand` (macros),
-//! `config`, `probes` (attach points), `checker` (inference), and what it walks:
+//! `config`, `probes` (attach points), `rounds` (inference), `checker` (its state),
+//! and what it walks:
 //! `stmt`, `expr`, `operators`, `access`, `convert`, `typeexpr`, `builtins`,
 //! `calls`.
 
@@ -17,6 +18,7 @@ pub mod expand;
 mod expr;
 mod operators;
 pub mod probes;
+mod rounds;
 mod stmt;
 mod script;
 mod typeexpr;

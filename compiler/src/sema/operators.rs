@@ -4,7 +4,7 @@
 //! `tree::BinaryOp` asks for. Arithmetic is done in 64 bits; it is unsigned when
 //! both sides are (a literal sides with the other), except `-`, which is signed.
 
-use super::checker::{Checker, Typed, constant, literal};
+use super::checker::{Checker, Typed, constant, is_natural, literal};
 use super::convert::convert;
 use super::types;
 use crate::diagnostic::Diagnostic;
@@ -234,24 +234,25 @@ impl Checker<'_> {
             return self.error("E0265", span, "the name of a probe compares with constant texts only", "");
         };
         let text = String::from_utf8_lossy(text).into_owned();
+        let program = self.program.probes.len() as u32;
+        match self.known_name(&name.ty) {
+            Some(known) => Some(constant(u64::from((known == text) == (op == Written::Equal)), Type::Bool, span)),
+            None => {
+                let first = self.start(StartValue::ProbeId { program, name: text.clone() }, Type::U64, span);
+                let count = self.start(StartValue::ProbeCount { program, name: text }, Type::U64, span);
+                let distance = make(Written::Subtract, convert(name, Type::U64), first, Type::U64, span);
+                let inside = if op == Written::Equal { Written::Less } else { Written::GreaterEqual };
+                Some(make(inside, distance, count, Type::Bool, span))
+            }
+        }
+    }
+
+    /// `probe` or `func` where the attach point is not expanded on the target.
+    pub(super) fn known_name(&self, ty: &Type) -> Option<String> {
         let probe = self.probe.as_ref()?;
-        let known = match name.ty {
+        match ty {
             Type::ProbeName => (!probe.written.contains(['*', '?', '[', '$'])).then(|| probe.written.clone()),
             _ => function_of(&probe.attach),
-        };
-        match known {
-            Some(known) => Some(constant(u64::from((known == text) == (op == Written::Equal)), Type::Bool, span)),
-            None if name.ty == Type::ProbeName => {
-                let program = self.program.probes.len() as u32;
-                let id = self.start(StartValue::ProbeId { program, name: text }, Type::U64, span);
-                Some(make(op, convert(name, Type::U64), id, Type::Bool, span))
-            }
-            None => self.error(
-                "E0266",
-                span,
-                "the function of a probe with wildcards cannot be compared yet",
-                "compare `probe`, or write the attach points out",
-            ),
         }
     }
 
@@ -290,7 +291,7 @@ impl Checker<'_> {
         match (&a.ty, &b.ty) {
             (Type::Pointer { .. }, Type::Int { .. }) if literal(b) == Some(0) => Some(a.ty.clone()),
             (Type::Int { .. }, Type::Pointer { .. }) if literal(a) == Some(0) => Some(b.ty.clone()),
-            (x, y) => types::join(x, y),
+            (x, y) => types::join_naturals((x, is_natural(a)), (y, is_natural(b))),
         }
     }
 

@@ -129,7 +129,7 @@ pub static PROVIDERS: &[Provider] = &[
     Provider {
         name: "watchpoint",
         aliases: &["w"],
-        usage: "watchpoint:address:length:mode or watchpoint:function+argN:length:mode (mode of r, w, x)",
+        usage: "watchpoint:address:length:mode or watchpoint:function+argN:length:mode (mode w, rw or x)",
         kind: ProgramKind::PerfEvent,
         parse: |p| watchpoint(p, false),
     },
@@ -183,6 +183,40 @@ pub fn fill_kind(point: &ast::AttachPoint, values: &[String]) -> Option<ast::Att
     };
     let parts = text.split(':').map(part).collect();
     Some(ast::AttachPoint { label: point.label.clone(), parts, text, span: point.span })
+}
+
+/// Kinds that a pattern can stand for where the part behind it is a path, and where it
+/// is not.
+const USER_KINDS: &[&str] = &["uprobe", "usdt"];
+const KERNEL_KINDS: &[&str] = &["kprobe", "tracepoint", "software", "hardware", "fentry", "iter", "rawtracepoint"];
+
+/// The attach points that one whose kind is a pattern, such as `t*:sched:sched_switch`,
+/// stands for: one of each kind in whose form it fits. Empty where the kind is no
+/// pattern, or no kind fits.
+pub fn expand_kind(point: &ast::AttachPoint) -> Vec<ast::AttachPoint> {
+    let Some((pattern, rest)) = point.text.split_once(':') else { return Vec::new() };
+    let pattern = pattern.trim();
+    if !btc_payload::probe::is_pattern(pattern) {
+        return Vec::new();
+    }
+    let is_path =
+        |p: &ast::AttachPart| p.pieces.iter().any(|p| matches!(p, ast::AttachPiece::Text(t) if t.contains('/')));
+    let kinds = if point.parts.get(1).is_some_and(is_path) { USER_KINDS } else { KERNEL_KINDS };
+    let of_kind = |kind: &&str| {
+        let mut parts = point.parts.clone();
+        parts.first_mut()?.pieces = vec![ast::AttachPiece::Text(kind.to_string())];
+        let one = ast::AttachPoint { parts, text: format!("{kind}:{rest}"), ..point.clone() };
+        // With two parts both kinds for users' programs fit: it is a function then.
+        let fits = parse(&one).is_ok() && (*kind != "usdt" || one.parts.len() > 3);
+        fits.then_some(one)
+    };
+    let matching = kinds.iter().filter(|k| btc_payload::probe::pattern_matches(pattern, k));
+    let mut out: Vec<_> = matching.filter_map(of_kind).collect();
+    // An iterator stands alone.
+    if out.len() > 1 {
+        out.retain(|p| !p.text.starts_with("iter:"));
+    }
+    out
 }
 
 /// Checks an attach point; the kind and where it attaches.
@@ -445,6 +479,10 @@ fn hardware(p: &Parts) -> Result<AttachPoint, String> {
 }
 
 fn tracepoint(p: &Parts) -> Result<AttachPoint, String> {
+    // A single pattern is one of events.
+    if p.len() == 1 && p.text(0)?.has_wildcard() {
+        return Ok(AttachPoint::Tracepoint { category: Text::literal("*"), event: p.text(0)? });
+    }
     p.count(2..=2)?;
     Ok(AttachPoint::Tracepoint { category: p.text(0)?, event: p.text(1)? })
 }
@@ -561,6 +599,10 @@ fn usdt(p: &Parts) -> Result<AttachPoint, String> {
     Ok(AttachPoint::Usdt { path, provider, name: p.text(p.len() - 1)? })
 }
 
+/// What the debug registers of x86 can watch for (Intel's manual, "Debug Registers"):
+/// there is none for reads alone.
+const WATCH_MODES: &[&str] = &["w", "rw", "wr", "x"];
+
 fn watchpoint(p: &Parts, asynchronous: bool) -> Result<AttachPoint, String> {
     p.count(3..=3)?;
     let at = match p.number(0) {
@@ -578,9 +620,12 @@ fn watchpoint(p: &Parts, asynchronous: bool) -> Result<AttachPoint, String> {
         Number::Literal(n @ (1 | 2 | 4 | 8)) => n as u32,
         _ => return Err("the length must be 1, 2, 4 or 8 bytes".into()),
     };
+    if at == WatchTarget::Address(Number::Literal(0)) {
+        return Err("nothing can be watched at address 0".into());
+    }
     let mode = p.literal(2)?;
-    if mode.is_empty() || mode.chars().any(|c| !"rwx".contains(c)) {
-        return Err(format!("unknown mode `{mode}`: a combination of r, w and x"));
+    if !WATCH_MODES.contains(&mode.as_str()) {
+        return Err(format!("unknown mode `{mode}`: w, rw or x is expected"));
     }
     Ok(AttachPoint::Watchpoint { at, length, mode, asynchronous })
 }
@@ -588,6 +633,9 @@ fn watchpoint(p: &Parts, asynchronous: bool) -> Result<AttachPoint, String> {
 fn iter(p: &Parts) -> Result<AttachPoint, String> {
     p.count(1..=2)?;
     let pin = if p.len() == 2 { Some(p.text(1)?) } else { None };
+    if p.text(0)?.has_wildcard() || pin.as_ref().is_some_and(Text::has_wildcard) {
+        return Err("an iterator takes no patterns".into());
+    }
     Ok(AttachPoint::Iter { kind: p.literal(0)?, pin })
 }
 
@@ -635,6 +683,26 @@ mod tests {
         assert_eq!((filled.text.as_str(), filled.parts.len()), ("i:s:5", 3));
         assert!(fill_kind(&point(ast::AttachPiece::Parameter(1)), &values[..1]).is_none());
         assert!(fill_kind(&point(ast::AttachPiece::Text("i".into())), &values).is_none());
+    }
+
+    #[test]
+    fn kinds_can_be_patterns() {
+        let kinds = |text: &str| {
+            let part = |t: &str| ast::AttachPart {
+                pieces: vec![ast::AttachPiece::Text(t.to_string())],
+                quoted: false,
+                span: Span::default(),
+            };
+            let parts = text.split(':').map(part).collect();
+            let point = ast::AttachPoint { label: None, parts, text: text.into(), span: Span::default() };
+            expand_kind(&point).into_iter().map(|p| p.text).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("t*:sched:sched_switch"), ["tracepoint:sched:sched_switch"]);
+        assert_eq!(kinds("u*:/bin/sh:main"), ["uprobe:/bin/sh:main"]);
+        assert_eq!(kinds("*:/bin/sh:sh:start"), ["usdt:/bin/sh:sh:start"]);
+        assert_eq!(kinds("s*:cpu:1000"), ["software:cpu:1000"]);
+        assert_eq!(kinds("*:vfs_read"), ["kprobe:vfs_read", "fentry:vfs_read", "rawtracepoint:vfs_read"]);
+        assert!(kinds("p*:hz:99").is_empty() && kinds("tracepoint:a:b").is_empty() && kinds("beg*").is_empty());
     }
 
     #[test]

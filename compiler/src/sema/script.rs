@@ -1,9 +1,9 @@
-//! A whole script: settings, map declarations, probes, rounds of inference.
+//! A whole script: settings, map declarations, probes.
 //!
 //! In: the items of the script and its imports with macros expanded. Out:
 //! `hir::Program` and all diagnostics.
 
-use super::checker::{Checker, Learnt, ProbeState, unit};
+use super::checker::{Checker, ProbeState, unit};
 use super::{Environment, config, probes, types};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::hir::tree::{self, ProgramKind, Stmt, StmtKind};
@@ -14,14 +14,11 @@ use btc_payload::event::Action;
 use btc_payload::manifest::MapKind;
 use btc_payload::probe::{AttachPoint, Text, TextPart, UserLocation, WatchTarget};
 
-/// Rounds that only widen types after which inference gives up: no type can be
-/// widened that often. Rounds in which something gets its first type are as many
-/// as the longest chain of maps that take theirs from one another.
-const MAX_WIDENINGS: usize = 64;
-
 /// Types a script and builds its typed tree. The tree is complete only when no
 /// diagnostic is an error.
 pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, Vec<Diagnostic>) {
+    let expanded = expand_kinds(script);
+    let script = expanded.as_ref().unwrap_or(script);
     let mut checker = Checker::new(env);
     checker.rounds(script);
     // What no round found a value for has none.
@@ -32,37 +29,26 @@ pub fn analyse(script: &ast::Script, env: &Environment<'_>) -> (tree::Program, V
     checker.finish()
 }
 
+/// The script with each attach point whose kind is a pattern replaced by those it stands
+/// for; `None` where there is none.
+fn expand_kinds(script: &ast::Script) -> Option<ast::Script> {
+    let mut out = script.clone();
+    let mut any = false;
+    for item in &mut out.items {
+        let ast::Item::Probe(probe) = item else { continue };
+        let one = |p: ast::AttachPoint| {
+            let found = probes::expand_kind(&p);
+            any |= !found.is_empty();
+            if found.is_empty() { vec![p] } else { found }
+        };
+        probe.attach_points = std::mem::take(&mut probe.attach_points).into_iter().flat_map(one).collect();
+    }
+    any.then_some(out)
+}
+
 impl Checker<'_> {
-    /// Walks the script until a round learns nothing.
-    fn rounds(&mut self, script: &ast::Script) {
-        let mut widenings = 0;
-        while widenings < MAX_WIDENINGS {
-            self.begin_round();
-            self.script(script);
-            match self.learnt {
-                Learnt::New => {}
-                Learnt::Wider => widenings += 1,
-                Learnt::Nothing => {
-                    if !self.guess() {
-                        break;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives a type to a map that takes it from nothing but itself, such as the
-    /// counter of `@x = @x + 1`: the smallest integer, which further rounds widen.
-    /// False where there is none, or where another error is to be mended first.
-    fn guess(&mut self) -> bool {
-        if self.diagnostics.iter().any(|d| d.is_error() && d.code != "E0221") {
-            return false;
-        }
-        let map = self.maps.iter_mut().find(|m| m.assigned && m.value.is_none());
-        map.map(|m| m.value = Some(Type::Int { size: 1, signed: true })).is_some()
-    }
-
-    fn script(&mut self, script: &ast::Script) {
+    /// One walk over the whole script.
+    pub(super) fn script(&mut self, script: &ast::Script) {
         for item in &script.items {
             match item {
                 ast::Item::Config(entries) => {
@@ -126,7 +112,8 @@ impl Checker<'_> {
         self.map_info_mut(id).declared = Some((kind, entries));
     }
 
-    fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
+    /// Types and builds a block for one of its attach points.
+    pub(super) fn attach_point(&mut self, (block, probe): (u32, &ast::Probe), point: &ast::AttachPoint, index: usize) {
         let filled = probes::fill_kind(point, &self.env.parameters);
         let point = filled.as_ref().unwrap_or(point);
         let (provider, mut attach) = match probes::parse(point) {
@@ -150,10 +137,14 @@ impl Checker<'_> {
         self.probe =
             Some(ProbeState::new(attach.clone(), provider.kind, probes::shown(provider, point, &attach), index));
         self.resolve_line(&mut attach, point.span);
+        let before = self.diagnostics.len();
         self.check_attach_point(&attach, point);
         let predicate = probe.predicate.as_ref().and_then(|p| self.condition(p));
         let body = self.block(&probe.body);
         let Some(state) = self.probe.take() else { return };
+        if self.left_out(before, point) {
+            return;
+        }
         if dropped {
             return;
         }
@@ -215,6 +206,23 @@ impl Checker<'_> {
             binary: None,
             span,
         });
+    }
+
+    /// Is this attach point one of a tracepoint whose fields are not known, in a script that
+    /// does without probes that are missing? What was found wrong `since` is forgotten then.
+    fn left_out(&mut self, since: usize, point: &ast::AttachPoint) -> bool {
+        let missing = config::value(&self.program.settings, "missing_probes");
+        let policy = missing.is_some_and(|m| m != "error");
+        if !policy || !self.diagnostics[since..].iter().any(|d| d.code == "E0283") {
+            return false;
+        }
+        self.diagnostics.truncate(since);
+        if missing == Some("warn") {
+            let d =
+                Diagnostic::warning("W0283", format!("`{}` is left out: nothing is known of its fields", point.text));
+            self.report(d.at(point.span, "not in the reference kernel"));
+        }
+        true
     }
 
     fn note_parameters(&mut self, point: &ast::AttachPoint) {

@@ -3,7 +3,7 @@
 //! In: statements of the expanded syntax tree. Out: typed statements. Assigning
 //! to a variable or map is what teaches its type.
 
-use super::checker::{Checker, literal};
+use super::checker::{Checker, is_natural, literal};
 use super::expr::statement;
 use super::{calls, operators, types};
 use crate::diagnostic::Diagnostic;
@@ -310,7 +310,7 @@ impl Checker<'_> {
             scope.declared.insert(name.value.clone());
         }
         if grows {
-            self.widen_local(local, &Type::Str { size: 1 });
+            self.widen_local(local, &Type::Str { size: 1 }, false);
         } else if fixed.is_some()
             && let Some(p) = &mut self.probe
         {
@@ -334,7 +334,11 @@ impl Checker<'_> {
         name: &str,
     ) -> Option<StmtKind> {
         let value_type = self.storage_type(&value);
-        if !fixed && !self.widen_local(local, &value_type) {
+        let natural = is_natural(&value);
+        if !fixed {
+            self.follow_address(local, &value);
+        }
+        if !fixed && !self.widen_local(local, &value_type, natural) {
             let old = self.local_type(local)?;
             let first = self.probe.as_ref().map(|p| p.locals[local.0 as usize].span)?;
             let message =
@@ -402,8 +406,9 @@ impl Checker<'_> {
         }
     }
 
-    /// Refuses `@copy = @count`: it could mean the number as well as the aggregation.
-    fn no_aggregation(&mut self, value: &ast::Expr) -> Option<()> {
+    /// Refuses `@copy = @count`: it could mean the number as well as the aggregation, unless
+    /// the map holds numbers anyway.
+    fn no_aggregation(&mut self, target: btc_payload::manifest::MapId, value: &ast::Expr) -> Option<()> {
         let name = match &value.kind {
             ast::ExprKind::Map(name) => name,
             ast::ExprKind::Index { base, .. } => match &base.kind {
@@ -414,12 +419,16 @@ impl Checker<'_> {
         };
         let map = self.map(name, value.span);
         let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return Some(()) };
-        self.aggregate_integer(&aggregate)?;
+        let is_number = self.aggregate_integer(&aggregate).is_some();
+        if is_number && matches!(self.map_info(target).value, Some(Type::Int { .. })) {
+            return Some(());
+        }
         let function = types::aggregate_name(&aggregate);
+        let number = if is_number { format!("its number is `(int64){name}`; ") } else { String::new() };
         self.report(
             Diagnostic::error("E0226", format!("`{name}` is an aggregation and cannot be copied"))
                 .at(value.span, format!("made by `{function}()`"))
-                .help(format!("its number is `(int64){name}`; to aggregate once more, call `{function}()` here")),
+                .help(format!("{number}to aggregate once more, call `{function}()` here")),
         );
         None
     }
@@ -431,11 +440,11 @@ impl Checker<'_> {
             return;
         }
         let found = match calls::aggregate(self, value) {
-            Some(built) => built.map(|(aggregate, _)| Type::Aggregate(aggregate)),
-            None => self.value(value).map(|v| self.storage_type(&v)),
+            Some(built) => built.map(|(aggregate, _)| (Type::Aggregate(aggregate), false)),
+            None => self.value(value).map(|v| (self.storage_type(&v), is_natural(&v))),
         };
-        if let Some(ty) = found {
-            self.widen_value(map, &ty, value.span);
+        if let Some((ty, natural)) = found {
+            self.widen_value(map, (&ty, natural), value.span);
         }
     }
 
@@ -499,19 +508,19 @@ impl Checker<'_> {
             && let Some(built) = calls::aggregate(self, value)
         {
             let (aggregate, value) = built?;
-            self.widen_value(map, &Type::Aggregate(aggregate.clone()), span)?;
+            self.widen_value(map, (&Type::Aggregate(aggregate.clone()), false), span)?;
             // What signedness all uses together need is known now.
             let Some(Type::Aggregate(aggregate)) = self.map_info(map).value.clone() else { return None };
             return Some(StmtKind::Aggregate { map, key, aggregate, value });
         }
         self.map_info_mut(map).assigned = true;
         if op.is_none() {
-            self.no_aggregation(value)?;
+            self.no_aggregation(map, value)?;
         }
         let value = self.value(value)?;
         let Some(op) = op else {
             let ty = self.storage_type(&value);
-            self.widen_value(map, &ty, value.span)?;
+            self.widen_value(map, (&ty, is_natural(&value)), value.span)?;
             let want = self.map_info(map).value.clone()?;
             let name = self.map_info(map).name.clone();
             let value = self.stored(value);
@@ -521,7 +530,7 @@ impl Checker<'_> {
         let old = self.map_info(map).value.clone().unwrap_or(Type::I64);
         let read = Expr { kind: ExprKind::MapRead { map, key: Box::new(key.clone()) }, ty: old, span };
         let result = self.arithmetic(op, read, value, span)?;
-        self.widen_value(map, &result.ty, span)?;
+        self.widen_value(map, (&result.ty, false), span)?;
         let ExprKind::Binary { right, .. } = result.kind else {
             // Pointer arithmetic and the like: a plain store of the result.
             let want = self.map_info(map).value.clone()?;

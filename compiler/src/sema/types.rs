@@ -7,6 +7,7 @@
 use crate::ctypes::{CKind, CTypeId, TypeStore};
 use crate::hir::types::{Aggregate, Space, Type};
 use btc_payload::layout::StackMode;
+use btc_payload::start::Buckets;
 
 /// The script's view of a C type, for an lvalue that lies in `space`.
 pub fn from_ctype(store: &TypeStore, id: CTypeId, space: Space) -> Type {
@@ -82,6 +83,20 @@ pub fn join(a: &Type, b: &Type) -> Option<Type> {
     }
 }
 
+/// As [`join`], where literals that are not negative made a signed type (`true`) or are to
+/// be held: they are at home in unsigned types.
+pub fn join_naturals((a, x): (&Type, bool), (b, y): (&Type, bool)) -> Option<Type> {
+    match (a, b) {
+        (Type::Int { size: s, signed: true }, Type::Int { size: t, signed: false }) if x => {
+            Some(Type::Int { size: *s.max(t), signed: false })
+        }
+        (Type::Int { size: s, signed: false }, Type::Int { size: t, signed: true }) if y => {
+            Some(Type::Int { size: *s.max(t), signed: false })
+        }
+        _ => join(a, b),
+    }
+}
+
 fn join_ints((s, x): (u8, bool), (t, y): (u8, bool)) -> Type {
     if x == y {
         return Type::Int { size: s.max(t), signed: x };
@@ -139,6 +154,8 @@ pub fn aggregate_name(a: &Aggregate) -> &'static str {
         Stats { .. } => "stats",
         Hist { .. } => "hist",
         Lhist { .. } => "lhist",
+        Bucketed(Buckets::Hist(_)) => "hist",
+        Bucketed(Buckets::Lhist(_)) => "lhist",
         Tseries { .. } => "tseries",
     }
 }

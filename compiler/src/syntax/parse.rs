@@ -59,6 +59,7 @@ use crate::syntax::ast::{Expr, ExprKind, Item, Script};
 use grammar::{Grammar, Rule};
 use pest::Parser as _;
 use scan::{ItemKind, RawItem};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 type Pair<'i> = pest::iterators::Pair<'i, Rule>;
@@ -126,11 +127,24 @@ pub fn parse_expression(
     finish(expr, found, diagnostics)
 }
 
+thread_local! {
+    static IS_DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is one of [`on_deep_stack`].
+pub fn is_deep_stack() -> bool {
+    IS_DEEP.get()
+}
+
 /// Runs `f` on a thread whose stack is large enough to recurse over any tree.
 pub fn on_deep_stack<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("syntax".into()).stack_size(STACK_SIZE);
-        let thread = builder.spawn_scoped(scope, f).expect("the system can start a thread");
+        let marked = || {
+            IS_DEEP.set(true);
+            f()
+        };
+        let thread = builder.spawn_scoped(scope, marked).expect("the system can start a thread");
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

@@ -247,6 +247,25 @@ pub fn hist_buckets(bits: u8) -> u32 {
     1 + per + (64 - u32::from(bits)) * per
 }
 
+/// Most buckets of `lhist` and `tseries` between their bounds.
+pub const MAX_BUCKETS: u32 = 1000;
+
+/// What is wrong with the bounds of an `lhist`, and which of minimum, maximum and step it is.
+pub fn lhist_fault(min: i64, max: i64, step: i64) -> Option<(usize, String)> {
+    let span = i128::from(max) - i128::from(min);
+    Some(if step <= 0 {
+        (2, "the step of `lhist` must be above zero".into())
+    } else if span <= 0 {
+        (1, "the maximum of `lhist` must be above its minimum".into())
+    } else if i128::from(step) > span {
+        (2, "the step of `lhist` is larger than its range".into())
+    } else if span / i128::from(step) > i128::from(MAX_BUCKETS) || lhist_buckets(min, max, step) > MAX_BUCKETS + 2 {
+        (2, format!("`lhist` has more than {MAX_BUCKETS} buckets"))
+    } else {
+        return None;
+    })
+}
+
 /// Bucket of `value` in a `hist` with `bits` sub-bucket bits.
 pub fn hist_bucket(value: i64, bits: u8) -> u32 {
     if value < 0 {

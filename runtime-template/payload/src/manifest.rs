@@ -8,7 +8,7 @@ use crate::binary::BinaryId;
 use crate::event::Event;
 use crate::layout::ValueType;
 use crate::probe::AttachPoint;
-use crate::start::{Feature, Slot};
+use crate::start::{Buckets, Feature, Slot};
 use serde::{Deserialize, Serialize};
 
 /// Index into [`Manifest::maps`].
@@ -257,6 +257,9 @@ pub struct Map {
     pub value: ValueType,
     /// Entries, when stated by the script; else the setting `max_map_keys`.
     pub max_entries: Option<u32>,
+    /// Arguments of its histograms that the run gives. Then `value` is the largest that can
+    /// be, and what they make of it counts.
+    pub buckets: Option<Buckets>,
 }
 
 impl Map {

@@ -81,9 +81,25 @@ pub enum StartValue {
     /// All names of a kind, for programs that compare them: texts of
     /// [`NameTable::width`] bytes, [`NameTable::entries`] of them, then one for all other numbers.
     Names(NameTable),
-    /// Id of the attach point of that full name, of those that one program (index into
-    /// [`crate::manifest::Manifest::programs`]) is attached to; 0 if there is none.
+    /// First id of the attach points of that full name, or at a function of that name, of
+    /// those that one program (index into [`crate::manifest::Manifest::programs`]) is
+    /// attached to.
     ProbeId { program: u32, name: String },
+    /// How many ids from that one on belong to such attach points.
+    ProbeCount { program: u32, name: String },
+    /// A number of the script's own, where one of the run's may stand.
+    Literal(i64),
+    /// How many buckets that makes; numbers that make none are a start-up error.
+    Buckets(Box<Buckets>),
+}
+
+/// What a run decides of a map's histograms: the arguments of `hist` or `lhist`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Buckets {
+    /// Bits of detail.
+    Hist(StartValue),
+    /// Minimum, maximum, step.
+    Lhist([StartValue; 3]),
 }
 
 /// Most rounds of `unroll`.

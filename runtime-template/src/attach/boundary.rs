@@ -160,7 +160,7 @@ mod tests {
                 (0..code.len()).step_by(2).map(|i| u8::from_str_radix(&code[i..i + 2], 16).unwrap()).collect();
             let padded: Vec<u8> = bytes.iter().copied().chain([0x90; 16]).collect();
             assert_eq!(length(&padded), Some(bytes.len()), "{code}");
-            (0..bytes.len()).for_each(|cut| drop(length(&bytes[..cut])));
+            (0..bytes.len()).for_each(|cut| _ = length(&bytes[..cut]));
         }
         assert_eq!(length(&[0x06]), None);
         let code = [0x55, 0x48, 0x89, 0xe5, 0x06];

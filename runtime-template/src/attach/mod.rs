@@ -20,7 +20,7 @@ pub mod watchpoint;
 
 use crate::context::Context;
 use crate::privileges;
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use btc_payload::manifest::{Operand, Program};
 use btc_payload::probe::{AttachPoint, Text};
 use btc_payload::start::Feature;
@@ -191,11 +191,18 @@ impl Plan {
         self.units.iter().map(|u| u.places.len()).sum()
     }
 
-    /// Id of a program's attach point by its full name, 0 if there is none.
-    pub fn id(&self, program: u32, name: &str) -> u64 {
+    /// First id and number of a program's attach points by their full name or function.
+    pub fn ids(&self, program: u32, name: &str) -> Result<(u64, u64)> {
         let places = self.units.iter().filter(|u| u.program == program as usize).flat_map(|u| &u.places);
-        let named = |p: &&Place| self.names.get(p.id as usize - 1).is_some_and(|(probe, _)| probe == name);
-        places.into_iter().find(named).map_or(0, |p| p.id)
+        let named = |p: &&Place| self.names.get(p.id as usize - 1).is_some_and(|n| n.0 == name || n.1 == name);
+        let (mut first, mut count) = (0, 0);
+        for place in places.into_iter().filter(named) {
+            first = if count == 0 { place.id } else { first };
+            // They are numbered as they are found, and found by name.
+            ensure!(place.id == first + count, "attach points named {name} do not follow one another");
+            count += 1;
+        }
+        Ok((first, count))
     }
 
     /// Number of copies of the object.

@@ -155,6 +155,7 @@ mod tests {
             key,
             value,
             max_entries: None,
+            buckets: None,
         }
     }
 

@@ -62,11 +62,15 @@ impl Generator {
             1 => self.bits(depth),
             2 => self.shift(depth),
             3 => self.division(depth),
-            4 => format!("({}){}", self.int_type().name(), self.int_atom(depth - 1)),
+            4 => self.casts(depth),
             5 => self.sign(depth),
+            // As in `text_number`: of no literals alone.
+            6 if self.common() => {
+                format!("({} ? (int64){} : {})", self.boolean(depth - 1), self.int_atom(depth - 1), self.int(depth - 1))
+            }
             6 => format!("({} ? {} : {})", self.boolean(depth - 1), self.int(depth - 1), self.int(depth - 1)),
             // 0.27.1 takes `(true) !=` for the call of a macro.
-            7 if self.common() => format!("({} ? 1 : 0)", self.boolean(depth - 1)),
+            7 if self.common() => format!("({} ? (int64)1 : 0)", self.boolean(depth - 1)),
             7 => format!("(int64)({})", self.boolean(depth - 1)),
             8 => self.text_number(depth),
             9 => self.map_number(depth),
@@ -99,7 +103,7 @@ impl Generator {
         }
     }
 
-    fn literal(&mut self) -> String {
+    pub fn literal(&mut self) -> String {
         // Constants that overflow are refused: the edges are in variables.
         self.random.below(20).to_string()
     }
@@ -156,31 +160,6 @@ impl Generator {
         }
     }
 
-    fn text_number(&mut self, depth: usize) -> String {
-        match self.random.below(4) {
-            // 0.27.1 gives 1 for `strlen(true ? "" : "b")`.
-            0 if self.common() => format!("strlen({})", self.text_literal()),
-            0 => format!("strlen({})", self.text(depth - 1)),
-            1 => format!(
-                "(strncmp({}, {}, {}) == 0 ? 1 : 2)",
-                self.text(depth - 1),
-                self.text(depth - 1),
-                1 + self.random.below(8)
-            ),
-            2 => format!("(strcontains({}, {}) ? 3 : 4)", self.text(depth - 1), self.text_literal()),
-            _ => match self.structs.len() {
-                0 => "sizeof(uint32)".to_owned(),
-                n => {
-                    let s = self.structs[self.random.below(n)].clone();
-                    match s.members.iter().find(|m| m.1) {
-                        Some(m) if self.random.chance(50) => format!("offsetof(struct {}, {})", s.name, m.0),
-                        _ => format!("sizeof(struct {})", s.name),
-                    }
-                }
-            },
-        }
-    }
-
     fn map_number(&mut self, depth: usize) -> String {
         let keyed: Vec<Map> = self.maps.iter().filter(|m| !m.keys.is_empty()).cloned().collect();
         if self.unordered || keyed.is_empty() {
@@ -192,7 +171,7 @@ impl Generator {
         }
         let keys: Vec<String> = map.keys.iter().map(|k| self.value(k, depth - 1)).collect();
         let key = if keys.len() == 1 { keys[0].clone() } else { format!("({})", keys.join(", ")) };
-        format!("(has_key({}, {key}) ? 5 : 6)", map.name)
+        format!("(has_key({}, {key}) ? (int64)5 : 6)", map.name)
     }
 
     fn macro_call(&mut self, depth: usize) -> String {
@@ -218,7 +197,7 @@ impl Generator {
                 _ => (*self.random.pick(&["true", "false"])).to_owned(),
             };
         }
-        match self.random.weighted(&[50, 15, 15, 10, 5, 5]) {
+        match self.random.weighted(&[50, 15, 15, 10, 5, 5, 2]) {
             0 => self.comparison(depth),
             1 => {
                 let op = *self.random.pick(&["&&", "||"]);
@@ -229,7 +208,8 @@ impl Generator {
                 format!("({} {op} {})", self.text(depth - 1), self.text(depth - 1))
             }
             3 => format!("(!{})", self.boolean(depth - 1)),
-            4 => self.same_tuple(depth),
+            4 => self.same_values(depth),
+            6 => self.named_number(),
             _ => format!("((bool){})", self.int_atom(depth - 1)),
         }
     }
@@ -250,7 +230,7 @@ impl Generator {
         if depth > 0 && self.random.chance(15) {
             return format!("({} ? {} : {})", self.boolean(depth - 1), self.text(depth - 1), self.text(depth - 1));
         }
-        match self.random.weighted(&[40, 35, 15, 10]) {
+        match self.random.weighted(&[40, 35, 15, 10, 4]) {
             1 => match self.variable(|t| *t == Type::Text) {
                 Some(v) => v.name,
                 None => self.text_literal(),
@@ -260,6 +240,7 @@ impl Generator {
                 None => self.text_literal(),
             },
             3 => self.component(&|t: &Type| *t == Type::Text).unwrap_or_else(|| self.text_literal()),
+            4 => self.joined_texts(),
             _ => self.text_literal(),
         }
     }
@@ -270,23 +251,7 @@ impl Generator {
             Type::Int { .. } => format!("({}){}", ty.name(), self.int_atom(depth)),
             Type::Bool => self.boolean(depth.max(1)),
             Type::Text => self.text(depth),
-            Type::Tuple(list) => {
-                let same = |t: &Type| t == ty;
-                match self.variable(same) {
-                    Some(v) if self.random.chance(40) => v.name,
-                    _ => {
-                        let parts: Vec<_> = list.iter().map(|t| self.value(t, depth.saturating_sub(1))).collect();
-                        format!("({})", parts.join(", "))
-                    }
-                }
-            }
-            Type::Record(fields) => {
-                let parts: Vec<_> = fields
-                    .iter()
-                    .map(|(name, t)| format!("{name}={}", self.value(t, depth.saturating_sub(1))))
-                    .collect();
-                format!("({})", parts.join(", "))
-            }
+            _ => self.composite(ty, depth),
         }
     }
 
@@ -307,26 +272,12 @@ impl Generator {
                 let parts: Vec<_> = list.iter().map(|t| self.key(t)).collect();
                 format!("({})", parts.join(", "))
             }
+            // Made of few numbers, not read from elsewhere.
+            Type::Array { bits, count, .. } if self.random.chance(80) => {
+                format!("({})(uint{}){}", ty.name(), bits * count, self.random.below(4))
+            }
+            Type::Struct(name) if self.random.chance(80) => format!("make{name}({})", self.random.below(4)),
             _ => self.value(ty, 1),
         }
-    }
-
-    /// Part of a tuple or record in scope.
-    fn component(&mut self, wanted: &dyn Fn(&Type) -> bool) -> Option<String> {
-        let mut list = Vec::new();
-        for v in self.readable() {
-            match &v.ty {
-                Type::Tuple(parts) => {
-                    list.extend(
-                        parts.iter().enumerate().filter(|p| wanted(p.1)).map(|(n, _)| format!("{}.{n}", v.name)),
-                    );
-                }
-                Type::Record(parts) => {
-                    list.extend(parts.iter().filter(|p| wanted(&p.1)).map(|(n, _)| format!("{}.{n}", v.name)));
-                }
-                _ => {}
-            }
-        }
-        if list.is_empty() { None } else { Some(self.random.pick(&list).clone()) }
     }
 }

@@ -11,10 +11,15 @@ pub mod check;
 mod expr;
 mod forms;
 pub mod large;
+mod macros;
+pub mod mutate;
+mod narrow;
 pub mod random;
 pub mod shrink;
 mod stmt;
+mod texts;
 mod types;
+mod values;
 
 use random::Random;
 use std::fmt::Write as _;
@@ -117,6 +122,8 @@ struct Generator {
     structs: Vec<Struct>,
     /// Macros with one integer argument and an integer value.
     macros: Vec<String>,
+    /// Has the part macros with parameters by reference?
+    references: bool,
     /// Constants of the part's enumeration.
     enumerators: Vec<String>,
     items: Vec<String>,
@@ -177,6 +184,7 @@ pub fn generate(seed: u64, dialect: Dialect, parts: usize, statements: usize) ->
             maps: Vec::new(),
             structs: Vec::new(),
             macros: Vec::new(),
+            references: false,
             enumerators: Vec::new(),
             items: Vec::new(),
             next_name: 0,

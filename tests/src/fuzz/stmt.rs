@@ -103,17 +103,10 @@ impl Generator {
         }
         text += " };";
         self.items.push(text);
+        if size <= 8 {
+            self.struct_macro(&name);
+        }
         self.structs.push(Struct { name, members, small: size <= 8 });
-    }
-
-    /// A macro sees nothing but its parameter.
-    fn macro_definition(&mut self) {
-        let name = format!("macro{}", self.part);
-        self.variables.push(Variable { name: "$local".to_owned(), ty: Type::INT64, mutable: false });
-        let (one, two) = (self.int(2), self.int(1));
-        self.variables.clear();
-        self.items.push(format!("macro {name}(x) {{ let $local = (int64)(x); $local + {one} + (x & {two}) }}"));
-        self.macros.push(name);
     }
 
     /// About `count` statements in a scope of their own.
@@ -148,7 +141,7 @@ impl Generator {
             loops,
             nest / 2,
             4 * outer,
-            12,
+            20,
         ]) {
             0 => vec![self.declaration()],
             1 => vec![self.assignment()],
@@ -176,7 +169,9 @@ impl Generator {
         let value = self.value(&ty, DEPTH);
         let line = match self.random.below(3) {
             0 => format!("let {name} = {value};"),
-            1 if matches!(ty, Type::Int { .. } | Type::Bool) => format!("let {name} : {} = {value};", ty.name()),
+            1 if matches!(ty, Type::Int { .. } | Type::Bool | Type::Array { .. } | Type::Struct(_)) => {
+                format!("let {name} : {} = {value};", ty.name())
+            }
             _ => format!("{name} = {value};"),
         };
         self.variables.push(Variable { name, ty, mutable: true });
@@ -221,7 +216,7 @@ impl Generator {
     }
 
     /// `place op= value`.
-    fn compound(&mut self, place: &str, ty: &Type) -> String {
+    pub fn compound(&mut self, place: &str, ty: &Type) -> String {
         let unsigned = matches!(ty, Type::Int { signed: false, .. });
         let ops: &[&str] = match self.common() && !unsigned {
             // As in expressions: no signed division, no signed shift to the right.
@@ -295,6 +290,12 @@ impl Generator {
     }
 
     fn print(&mut self) -> Node {
+        if self.random.chance(20) {
+            // 0.27.1 lays several such arguments out wrongly.
+            let (ty, name) = (self.value_type(0), self.name(if self.unordered { "~" } else { "l" }));
+            let ty = if ty.is_int() { Type::Bool } else { ty };
+            return Node::Line(format!("printf(\"{name} %s\\n\", {});", self.value(&ty, DEPTH - 1)));
+        }
         let value = match self.random.below(8) {
             0 => match self.map(|_| true) {
                 Some(m) => self.element(&m),

@@ -14,6 +14,16 @@ pub enum Type {
     Text,
     Tuple(Vec<Type>),
     Record(Vec<(String, Type)>),
+    /// So many integers, eight bytes at most.
+    Array {
+        bits: u32,
+        signed: bool,
+        count: u32,
+    },
+    /// A struct of the script, eight bytes at most.
+    Struct(String),
+    /// The enumeration of the part.
+    Enum,
 }
 
 impl Type {
@@ -21,6 +31,11 @@ impl Type {
 
     pub fn is_int(&self) -> bool {
         matches!(self, Type::Int { .. })
+    }
+
+    /// A value without parts.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Type::Int { .. } | Type::Bool | Type::Text | Type::Enum)
     }
 
     /// As written, where a type has a name.
@@ -32,7 +47,9 @@ impl Type {
             Type::Tuple(list) => {
                 format!("({})", list.iter().map(Type::name).collect::<Vec<_>>().join(", "))
             }
-            Type::Record(_) => String::new(),
+            Type::Array { bits, signed, count } => format!("{}int{bits}[{count}]", if *signed { "" } else { "u" }),
+            Type::Struct(name) => format!("struct {name}"),
+            Type::Record(_) | Type::Enum => String::new(),
         }
     }
 }
@@ -75,11 +92,16 @@ impl Generator {
 
     /// A type for a variable or the value of a map.
     pub fn value_type(&mut self, depth: usize) -> Type {
-        match self.random.weighted(&[60, 8, 20, if depth < 2 { 8 } else { 0 }, if depth < 1 { 4 } else { 0 }]) {
+        let nested = if depth < 2 { 8 } else { 0 };
+        match self.random.weighted(&[55, 8, 18, nested, if depth < 1 { 5 } else { 0 }, 5, 4, 4]) {
             0 => self.int_type(),
             1 => Type::Bool,
             2 => Type::Text,
             3 => Type::Tuple((0..2 + self.random.below(2)).map(|_| self.value_type(depth + 1)).collect()),
+            5 => self.array_type(),
+            6 => self.struct_type().unwrap_or(Type::INT64),
+            7 if !self.enumerators.is_empty() => Type::Enum,
+            7 => Type::Bool,
             _ => {
                 let fields = 1 + self.random.below(3);
                 Type::Record((0..fields).map(|n| (format!("f{n}"), self.value_type(depth + 2))).collect())
@@ -88,10 +110,36 @@ impl Generator {
     }
 
     pub fn key_type(&mut self) -> Type {
-        match self.random.weighted(&[6, 3, 1]) {
+        match self.random.weighted(&[50, 25, 8, 4, 4, 4, 3, 3]) {
             0 => self.int_type(),
             1 => Type::Text,
-            _ => Type::Tuple(vec![self.int_type(), Type::Text]),
+            2 => Type::Tuple(vec![self.int_type(), Type::Text]),
+            3 => Type::Tuple(vec![self.int_type(), Type::Tuple(vec![Type::Text, self.array_type()])]),
+            4 => self.array_type(),
+            5 => Type::Record(vec![("k0".to_owned(), self.int_type()), ("k1".to_owned(), Type::Bool)]),
+            6 => self.struct_type().unwrap_or(Type::Bool),
+            _ if !self.enumerators.is_empty() => Type::Enum,
+            _ => Type::Bool,
         }
+    }
+
+    pub fn array_type(&mut self) -> Type {
+        let bits = *self.random.pick(&[8, 16, 32]);
+        let count = *self.random.pick(
+            &[1, 2, 4, 8][..if bits == 8 {
+                4
+            } else if bits == 16 {
+                3
+            } else {
+                2
+            }],
+        );
+        // An array of one has parts, too, but so small a cast is no cast to an array in 0.27.1.
+        Type::Array { bits, signed: self.random.chance(50), count: if self.common() { count.max(2) } else { count } }
+    }
+
+    /// A struct whose values can be made.
+    pub fn struct_type(&mut self) -> Option<Type> {
+        self.structs.iter().find(|s| s.small).map(|s| Type::Struct(s.name.clone()))
     }
 }

@@ -3,20 +3,18 @@
 //! In: the right side of an assignment. Out: the aggregation and the value to
 //! add, or nothing if it is no aggregation.
 
-use super::{constant_integer, constant_string};
+use super::{constant_integer, constant_string, given_number};
 use crate::diagnostic::Diagnostic;
-use crate::hir::tree::Expr;
+use crate::hir::tree::{Expr, ExprKind};
 use crate::hir::types::{Aggregate, Type};
 use crate::sema::checker::{Checker, literal};
 use crate::span::Span;
 use crate::syntax::ast;
-use btc_payload::layout::{HIST_MAX_BITS, SeriesAgg, lhist_buckets};
+use btc_payload::layout::{HIST_MAX_BITS, MAX_BUCKETS, SeriesAgg, lhist_fault};
+use btc_payload::start::{Buckets, StartValue};
 
 /// Functions that aggregate.
 pub(in crate::sema) const NAMES: &[&str] = &["avg", "count", "hist", "lhist", "max", "min", "stats", "sum", "tseries"];
-
-/// Most buckets of `lhist` and `tseries`.
-const MAX_BUCKETS: u32 = 1000;
 
 /// The aggregation a call is, by its name.
 pub(in crate::sema) fn name_of(e: &ast::Expr) -> Option<&'static str> {
@@ -59,46 +57,61 @@ fn build(c: &mut Checker, name: &str, args: &[ast::Expr], e: &ast::Expr) -> Opti
         "min" => Aggregate::Min { signed },
         "max" => Aggregate::Max { signed },
         "stats" => Aggregate::Stats { signed },
-        "hist" => Aggregate::Hist { bits: hist_bits(c, args.get(1))? },
+        "hist" => hist(c, args.get(1))?,
         "lhist" => lhist(c, args)?,
         _ => tseries(c, args, signed)?,
     };
     // Buckets go by signed values; a literal of either sign fits both.
-    let signed = signed || matches!(aggregate, Aggregate::Hist { .. } | Aggregate::Lhist { .. });
+    let buckets = matches!(aggregate, Aggregate::Hist { .. } | Aggregate::Lhist { .. } | Aggregate::Bucketed(_));
+    let signed = signed || buckets;
     let value = c.integer(value, signed, &format!("the value of `{name}`"))?;
     Some((aggregate, Some(value)))
 }
 
-fn hist_bits(c: &mut Checker, arg: Option<&ast::Expr>) -> Option<u8> {
-    let Some(arg) = arg else { return Some(0) };
-    match constant_integer(c, arg, "the number of bits")? {
-        v if (0..=i64::from(HIST_MAX_BITS)).contains(&v) => Some(v as u8),
-        v => c.error("E0405", arg.span, format!("{v} bits are out of range"), "0 to 5"),
+fn hist(c: &mut Checker, arg: Option<&ast::Expr>) -> Option<Aggregate> {
+    let Some(arg) = arg else { return Some(Aggregate::Hist { bits: 0 }) };
+    match argument(c, arg, "the number of bits")? {
+        StartValue::Literal(v) if (0..=i64::from(HIST_MAX_BITS)).contains(&v) => {
+            Some(Aggregate::Hist { bits: v as u8 })
+        }
+        StartValue::Literal(v) => c.error("E0405", arg.span, format!("{v} bits are out of range"), "0 to 5"),
+        given => Some(Aggregate::Bucketed(Buckets::Hist(given))),
     }
 }
 
 fn lhist(c: &mut Checker, args: &[ast::Expr]) -> Option<Aggregate> {
-    let mut bound = |i: usize, what: &str| constant_integer(c, &args[i], what);
-    let (min, max, step) = (bound(1, "the minimum")?, bound(2, "the maximum")?, bound(3, "the step")?);
-    if step <= 0 {
-        return c.error("E0406", args[3].span, "the step of `lhist` must be above zero", "");
+    let mut bound = |i: usize, what: &str| argument(c, &args[i], what);
+    match [bound(1, "the minimum")?, bound(2, "the maximum")?, bound(3, "the step")?] {
+        [StartValue::Literal(min), StartValue::Literal(max), StartValue::Literal(step)] => {
+            match lhist_fault(min, max, step) {
+                Some((which, fault)) => c.error("E0406", args[which + 1].span, fault, ""),
+                None => Some(Aggregate::Lhist { min, max, step }),
+            }
+        }
+        given => Some(Aggregate::Bucketed(Buckets::Lhist(given))),
     }
-    if max <= min {
-        return c.error("E0406", args[2].span, "the maximum of `lhist` must be above its minimum", "");
+}
+
+/// A number that is constant, or that the run gives: a parameter, or an option.
+fn argument(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<StartValue> {
+    if let Some(number) = given_number(c, e) {
+        return Some(StartValue::Literal(number));
     }
-    let span = i128::from(max) - i128::from(min);
-    if i128::from(step) > span {
-        return c.error("E0406", args[3].span, "the step of `lhist` is larger than its range", "");
+    let value = c.value(e)?;
+    if let Some(v) = literal(&value) {
+        return Some(StartValue::Literal(v as i64));
     }
-    if span / i128::from(step) > i128::from(MAX_BUCKETS) || lhist_buckets(min, max, step) > MAX_BUCKETS + 2 {
-        let message = format!("`lhist` has more than {MAX_BUCKETS} buckets");
-        return c.error("E0406", args[3].span, message, "a larger step is needed");
+    if let ExprKind::Start(slot) = value.kind
+        && let given @ (StartValue::ParameterInt(_) | StartValue::OptionInt(_)) =
+            c.program.slots[slot.0 as usize].value.clone()
+    {
+        return Some(given);
     }
-    Some(Aggregate::Lhist { min, max, step })
+    c.error("E0404", e.span, format!("{what} must be a constant or a parameter"), "neither")
 }
 
 /// Refuses or warns of what bpftrace calls unstable, when the script's settings say so.
-fn unstable(c: &mut Checker, span: Span, setting: &str, what: &str) -> Option<()> {
+pub(in crate::sema) fn unstable(c: &mut Checker, span: Span, setting: &str, what: &str) -> Option<()> {
     let allow = format!("{setting} = enable allows it");
     match crate::sema::config::value(&c.program.settings, setting) {
         Some("error") => c.error("E0408", span, format!("the settings do not allow {what}"), &allow),

@@ -12,12 +12,15 @@ use btc_payload::manifest::MapId;
 
 /// Refuses a map whose type nothing tells, once for all of its uses.
 pub(in crate::sema) fn never_assigned<T>(c: &mut Checker, name: &str, span: Span) -> Option<T> {
-    let d = Diagnostic::error("E0221", format!("map `{name}` is never assigned"))
-        .at(span, "nothing is stored in it anywhere");
-    c.report_once(match c.similar_map(name) {
-        Some(close) => d.help(format!("did you mean `{close}`?")),
-        None => d,
-    });
+    if c.unknown.insert(name.to_string()) {
+        let message = format!("map `{name}` is never assigned");
+        let d = Diagnostic::error("E0221", message).at(span, "nothing is stored in it anywhere");
+        // Looking for one costs time, and only messages of the last walk are shown.
+        c.report(match c.settled.then(|| c.similar_map(name)).flatten() {
+            Some(close) => d.help(format!("did you mean `{close}`?")),
+            None => d,
+        });
+    }
     None
 }
 
@@ -159,7 +162,7 @@ pub(super) fn find(c: &mut Checker, call: &Call) -> Typed {
         Some(id) => id,
         None => c.declare_local(name, None, target.span)?,
     };
-    if !c.widen_local(into, &value) {
+    if !c.widen_local(into, &value, false) {
         let message = format!("`{name}` cannot hold `{}`", c.spell(&value));
         return c.error("E0203", target.span, message, "another type");
     }

@@ -5,6 +5,7 @@ use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::{Space, Type};
 use crate::sema::checker::{Checker, Typed, constant, literal};
 use crate::sema::convert::convert;
+use crate::sema::expr::text;
 use crate::syntax::ast;
 use std::net::IpAddr;
 
@@ -28,6 +29,12 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
     let value = c.raw(first)?;
     if let Some(l) = call.arg(1) {
         not_negative(c, l)?;
+    }
+    // A number is what `$1` may be while compiling: its text, not what lies at that address.
+    if let (Some(number), ast::ExprKind::Integer { .. }) = (literal(&value), &first.kind) {
+        let text = text(number.to_string().as_bytes(), first.span);
+        let Some(length) = call.arg(1) else { return Some(text) };
+        return cut(c, text, length, call);
     }
     // A text stays one, so that str() around args.name of any kind works.
     let length = match call.arg(1) {

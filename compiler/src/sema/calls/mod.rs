@@ -21,7 +21,7 @@ use crate::hir::tree::Expr;
 use crate::span::Span;
 use crate::syntax::ast;
 
-pub(super) use aggregates::{aggregate, name_of as aggregate_name};
+pub(super) use aggregates::{aggregate, name_of as aggregate_name, unstable};
 pub(super) use maps::never_assigned;
 pub(super) use symbols::stack;
 

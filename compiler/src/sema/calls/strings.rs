@@ -28,7 +28,13 @@ fn text(c: &mut Checker, e: &ast::Expr, call: &Call) -> Typed {
         }
         other => {
             let message = format!("`{}` takes texts, but this is `{}`", call.name, c.spell(other));
-            c.error("E0440", e.span, message, "str() reads the text a pointer points to")
+            let label = match other {
+                Type::ProbeName | Type::FunctionName => {
+                    "with wildcards it is a name on the target only: compare with =="
+                }
+                _ => "str() reads the text a pointer points to",
+            };
+            c.error("E0440", e.span, message, label)
         }
     }
 }

@@ -1,0 +1,3 @@
+c: /tmp/btc-tests/fix/target getppid 3
+sort: yes
+oracle: none

@@ -1,0 +1,2 @@
+needs: both
+wants: clang

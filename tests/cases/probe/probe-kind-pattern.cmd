@@ -1,0 +1,1 @@
+c: /tmp/btc-tests/fix/target getppid 2
