@@ -1,1 +1,1 @@
-.*No matches for fentry:nomodule:f(.|\n)*
+.*No matches for fentry.nomodule:f(.|\n)*
