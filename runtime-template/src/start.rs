@@ -147,8 +147,6 @@ fn number_parameter(manifest: &Manifest, options: &Options, n: u32) -> Result<u6
         Some(v) => Ok(v as u64),
         // A parameter that is used as text elsewhere may be text.
         None if manifest.positional.get(n as usize - 1).is_some_and(|p| p.text && !p.number) => Ok(0),
-        // Printed as it was given; the number beside it is not looked at.
-        None if manifest.events.iter().flat_map(|e| &e.fields).any(|t| shows_parameter(t, n)) => Ok(0),
         None => bail!("parameter ${n} must be a number, but `{text}` is none"),
     }
 }
@@ -183,16 +181,6 @@ pub fn decide_histograms(manifest: &mut Manifest, options: &Options) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Does a value show a positional parameter?
-fn shows_parameter(ty: &ValueType, n: u32) -> bool {
-    match ty {
-        ValueType::Parameter { index } => *index == n,
-        ValueType::Tuple(elems) => elems.iter().any(|t| shows_parameter(t, n)),
-        ValueType::Record(elems) => elems.iter().any(|(_, t)| shows_parameter(t, n)),
-        _ => false,
-    }
 }
 
 /// Device and inode of this process's PID namespace, unless it is the initial one.

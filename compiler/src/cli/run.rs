@@ -158,12 +158,18 @@ fn split_run_args(args: Vec<OsString>) -> Result<(Vec<OsString>, Option<PathBuf>
 fn parameters(args: &[OsString]) -> Vec<String> {
     let mut found = Vec::new();
     let mut args = args.iter().map(|a| a.to_string_lossy().into_owned());
-    while let Some(arg) = args.next().filter(|a| a != "--") {
+    let mut own = true;
+    while let Some(arg) = args.next() {
         let option = arg.starts_with('-') && arg.len() > 1 && !arg[1..].starts_with(|c: char| c.is_ascii_digit());
-        if RUN_VALUES.contains(&arg.as_str()) {
+        if own && arg == "--" {
+            own = false;
+        } else if own && RUN_VALUES.contains(&arg.as_str()) {
             args.next();
         } else if !option {
             found.push(arg);
+        } else if !own && !arg.contains('=') {
+            // The script tells whether the next one is the value of this option.
+            break;
         }
     }
     found
@@ -231,6 +237,8 @@ mod tests {
         assert_eq!(c, ["-e", "-e", "-I", "inc"]);
         assert_eq!(t, ["-v", "-q", "-f", "json", "-kk", "-5"]);
         let args = ["-q", "a", "-o", "file", "-5", "--map=@x=1", "b", "--", "c"].map(OsString::from);
-        assert_eq!(parameters(&args), ["a", "-5", "b"]);
+        assert_eq!(parameters(&args), ["a", "-5", "b", "c"]);
+        let args = ["-q", "a", "--", "b", "--x=2", "-3", "--flag", "c"].map(OsString::from);
+        assert_eq!(parameters(&args), ["a", "b", "-3"]);
     }
 }

@@ -108,7 +108,7 @@ pub enum Aggregate {
     /// `lhist(n, min, max, step)`.
     Lhist { min: i64, max: i64, step: i64 },
     /// `hist` or `lhist` with arguments that the run gives.
-    Bucketed(Buckets),
+    Bucketed(Box<Buckets>),
     /// `tseries(n, interval, buckets, agg)`.
     Tseries { interval_ns: u64, buckets: u32, agg: SeriesAgg, signed: bool },
 }

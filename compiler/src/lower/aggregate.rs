@@ -55,8 +55,8 @@ impl Fun<'_, '_, '_> {
                 self.bump(place, bucket, lhist_buckets(*min, *max, *step));
             }
             Aggregate::Bucketed(of) => {
-                let count = self.start_value(StartValue::Buckets(Box::new(of.clone())));
-                let bucket = match of {
+                let count = self.start_value(StartValue::Buckets(of.clone()));
+                let bucket = match &**of {
                     Buckets::Hist(bits) => {
                         let (function, bits) = (self.hist_function(None)?, self.start_value(bits.clone()));
                         self.b.call_subprog(function, &[v, bits])

@@ -175,8 +175,10 @@ fn of_aggregate(a: &Aggregate) -> ValueType {
         Aggregate::Hist { bits } => ValueType::Hist { bits: *bits },
         Aggregate::Lhist { min, max, step } => ValueType::Lhist { min: *min, max: *max, step: *step },
         // As large as can be.
-        Aggregate::Bucketed(Buckets::Hist(_)) => ValueType::Hist { bits: HIST_MAX_BITS },
-        Aggregate::Bucketed(Buckets::Lhist(_)) => ValueType::Lhist { min: 0, max: MAX_BUCKETS.into(), step: 1 },
+        Aggregate::Bucketed(of) => match **of {
+            Buckets::Hist(_) => ValueType::Hist { bits: HIST_MAX_BITS },
+            Buckets::Lhist(_) => ValueType::Lhist { min: 0, max: MAX_BUCKETS.into(), step: 1 },
+        },
         Aggregate::Tseries { interval_ns, buckets, agg, signed } => {
             ValueType::Tseries { interval_ns: *interval_ns, buckets: *buckets, agg: *agg, signed: *signed }
         }

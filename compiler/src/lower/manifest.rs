@@ -112,7 +112,7 @@ pub(super) fn script_map(m: &crate::hir::tree::Map, info: &MapInfo) -> Map {
         value: info.value.clone(),
         max_entries: m.max_entries,
         buckets: match &m.value {
-            Type::Aggregate(Aggregate::Bucketed(of)) => Some(of.clone()),
+            Type::Aggregate(Aggregate::Bucketed(of)) => Some((**of).clone()),
             _ => None,
         },
     }

@@ -398,11 +398,9 @@ impl Checker<'_> {
     /// `sizeof(...)`.
     pub(super) fn sizeof(&mut self, of: &ast::TypeOrExpr, span: Span) -> Typed {
         let ty = match of {
-            ast::TypeOrExpr::Type(t) => self.type_expr(t)?,
-            ast::TypeOrExpr::Expr(e) => match self.word_as_type(e) {
-                Some(ty) => ty,
-                None => self.without_effects(|c| c.raw(e))?.ty,
-            },
+            // A literal is as wide here as in a register, as bpftrace has it; `bool` has a byte.
+            ast::TypeOrExpr::Expr(e) if matches!(e.kind, ast::ExprKind::Bool(_)) => Type::I64,
+            _ => self.type_of(of)?,
         };
         if self.is_kernel_struct(&ty)
             && let Type::Struct { ctype } = ty

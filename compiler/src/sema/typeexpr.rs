@@ -133,9 +133,11 @@ impl Checker<'_> {
     /// it would add are dropped.
     pub(super) fn without_effects<T>(&mut self, build: impl FnOnce(&mut Self) -> T) -> T {
         let (events, slots) = (self.program.events.len(), self.program.slots.len());
+        let positional = self.program.positional.clone();
         self.unevaluated += 1;
         let out = build(self);
         self.unevaluated -= 1;
+        self.program.positional = positional;
         self.program.events.truncate(events);
         self.program.slots.truncate(slots);
         out

@@ -154,8 +154,10 @@ pub fn aggregate_name(a: &Aggregate) -> &'static str {
         Stats { .. } => "stats",
         Hist { .. } => "hist",
         Lhist { .. } => "lhist",
-        Bucketed(Buckets::Hist(_)) => "hist",
-        Bucketed(Buckets::Lhist(_)) => "lhist",
+        Bucketed(of) => match **of {
+            Buckets::Hist(_) => "hist",
+            Buckets::Lhist(_) => "lhist",
+        },
         Tseries { .. } => "tseries",
     }
 }

@@ -36,9 +36,8 @@ pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function:
     if is_pattern(&function) || module.as_deref().is_some_and(is_pattern) {
         let matching = functions::matching(module.as_deref(), &function, context.options.traceable.as_deref())?;
         // Functions without BTF cannot have a trampoline.
-        let usable = matching
-            .iter()
-            .filter(|f| f.module != "vmlinux" || context.btf().is_ok_and(|b| b.function_id(&f.name).is_some()));
+        let mut modules = Modules::default();
+        let usable = matching.iter().filter(|f| modules.describe(context, &f.module, &f.name) == Some(true));
         return Ok(usable.map(|f| found(&f.module, &f.name)).collect());
     }
     let owner = match module {
@@ -50,7 +49,31 @@ pub fn expand(context: &Context<'_>, ret: bool, module: Option<&Text>, function:
             None => return Ok(Vec::new()),
         },
     };
+    // A module that is loaded may have no BTF: libbpf says what that means.
+    let loaded = owner == "vmlinux" || std::path::Path::new("/sys/module").join(&owner).exists();
+    if !loaded || Modules::default().describe(context, &owner, &function) == Some(false) {
+        return Ok(Vec::new());
+    }
     Ok(vec![found(&owner, &function)])
+}
+
+/// Types of modules that were asked for; none where a module has no BTF.
+#[derive(Default)]
+struct Modules(Vec<(String, Option<Btf>)>);
+
+impl Modules {
+    /// Has the module's BTF this function? None: it has no BTF.
+    fn describe(&mut self, context: &Context<'_>, module: &str, function: &str) -> Option<bool> {
+        if module == "vmlinux" {
+            return Some(context.btf().is_ok_and(|b| b.function_id(function).is_some()));
+        }
+        if !self.0.iter().any(|m| m.0 == module) {
+            let base = Btf::kernel(context.options.btf.as_deref()).ok();
+            self.0.push((module.to_string(), base.and_then(|base| Btf::module(module, base).ok())));
+        }
+        let (_, btf) = self.0.iter().find(|m| m.0 == module)?;
+        btf.as_ref().map(|b| b.function_id(function).is_some())
+    }
 }
 
 /// Loaded BPF programs that match, by id and name.

@@ -1,1 +1,1 @@
-.*No matches for rawtracepoint:nomodule:sched_switch.*
+.*No matches for rawtracepoint.nomodule:sched_switch.*

@@ -75,7 +75,7 @@ fn hist(c: &mut Checker, arg: Option<&ast::Expr>) -> Option<Aggregate> {
             Some(Aggregate::Hist { bits: v as u8 })
         }
         StartValue::Literal(v) => c.error("E0405", arg.span, format!("{v} bits are out of range"), "0 to 5"),
-        given => Some(Aggregate::Bucketed(Buckets::Hist(given))),
+        given => Some(Aggregate::Bucketed(Box::new(Buckets::Hist(given)))),
     }
 }
 
@@ -88,7 +88,7 @@ fn lhist(c: &mut Checker, args: &[ast::Expr]) -> Option<Aggregate> {
                 None => Some(Aggregate::Lhist { min, max, step }),
             }
         }
-        given => Some(Aggregate::Bucketed(Buckets::Lhist(given))),
+        given => Some(Aggregate::Bucketed(Box::new(Buckets::Lhist(given)))),
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
             text = call_of(Intrinsic::StrSkip, vec![text, skip], Type::Str { size: max + 1 }, call)?;
         }
         let Some(length) = call.arg(1) else { return Some(text) };
-        return cut(c, text, length, call);
+        let length = integer(c, length, false, "the length of `str`")?;
+        return cut(text, length, call);
     }
     let value = c.raw(first)?;
     if let Some(l) = call.arg(1) {
@@ -34,7 +35,8 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
     if let (Some(number), ast::ExprKind::Integer { .. }) = (literal(&value), &first.kind) {
         let text = text(number.to_string().as_bytes(), first.span);
         let Some(length) = call.arg(1) else { return Some(text) };
-        return cut(c, text, length, call);
+        let length = integer(c, length, false, "the length of `str`")?;
+        return cut(text, length, call);
     }
     // A text stays one, so that str() around args.name of any kind works.
     let length = match call.arg(1) {
@@ -43,10 +45,11 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
     };
     if matches!(value.ty, Type::Str { .. } | Type::CharArray { .. }) {
         let text = c.decay(value);
-        let Type::Str { size } = text.ty else { return None };
-        let Some(bound) = length.as_ref().and_then(literal) else { return Some(text) };
-        let size = size.min(u32::try_from(bound).unwrap_or(max)).max(1);
-        return Some(convert(text, Type::Str { size }));
+        let Some(length) = length else { return Some(text) };
+        return match text.kind {
+            ExprKind::Str(_) => cut(text, length, call),
+            _ => shortened(text, length, call),
+        };
     }
     let pointer = c.pointer_to_memory(value, "the argument of `str`")?;
     // The length counts the NUL; a constant one also bounds the type.
@@ -59,10 +62,20 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
     call_of(Intrinsic::ReadStr, args, Type::Str { size }, call)
 }
 
+/// A text read as memory is: the length counts the NUL.
+fn shortened(text: Expr, length: Expr, call: &Call) -> Typed {
+    let Type::Str { size } = text.ty else { return None };
+    let size = match literal(&length) {
+        Some(n) if n >= i128::from(size) => return Some(text),
+        Some(n) => u32::try_from(n).unwrap_or(size).clamp(1, size),
+        None => size,
+    };
+    call_of(Intrinsic::ReadStr, vec![text, length], Type::Str { size }, call)
+}
+
 /// The first bytes of a text. A constant length counts the characters, as it
 /// does for parameters; one that is known later the NUL as well, as for memory.
-fn cut(c: &mut Checker, text: Expr, length: &ast::Expr, call: &Call) -> Typed {
-    let length = integer(c, length, false, "the length of `str`")?;
+fn cut(text: Expr, length: Expr, call: &Call) -> Typed {
     let Type::Str { size } = text.ty else { return Some(text) };
     match literal(&length) {
         Some(n) if n >= i128::from(size) - 1 => Some(text),

@@ -74,7 +74,9 @@ pub(super) fn str_concat(c: &mut Checker, call: &Call) -> Typed {
     let (a, b) = (text(c, call.arg(0)?, call), text(c, call.arg(1)?, call));
     let (a, b) = (a?, b?);
     let (Type::Str { size: s }, Type::Str { size: t }) = (&a.ty, &b.ty) else { return None };
-    let ty = Type::Str { size: s + t - 1 };
+    // Not without end where a variable is put together from itself.
+    let longest = (c.env.limits.max_strlen + 1).max(*s).max(*t);
+    let ty = Type::Str { size: (s + t - 1).min(longest) };
     Some(make(Intrinsic::StrConcat, vec![a, b], ty, call))
 }
 

@@ -1,0 +1,4 @@
+needs: vm
+exit: !0
+streams: stderr
+oracle: none

@@ -1,0 +1,1 @@
+.*No matches for fentry.nomodule:f(.|\n)*
