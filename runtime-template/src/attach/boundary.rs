@@ -1,4 +1,4 @@
-//! Where instructions begin.
+//! Where a breakpoint does no harm: where an instruction begins that the kernel knows.
 //!
 //! In: the code of a function and an offset in it. Out: does an instruction begin
 //! there? A breakpoint in the middle of one changes what the traced program does,
@@ -20,6 +20,27 @@ pub fn begins(code: &[u8], offset: usize) -> Option<bool> {
 #[cfg(not(target_arch = "x86_64"))]
 pub fn begins(_: &[u8], offset: usize) -> Option<bool> {
     Some(offset % 4 == 0)
+}
+
+/// Does the kernel take the first instruction for another one, and so change what the
+/// program does? It looks at the opcode alone for jumps and `nop`, which it emulates
+/// (branch_setup_xol_ops, arch/x86/kernel/uprobes.c; 6.18 still does). Behind the
+/// prefixes of AVX the same numbers mean other things: `vpcmpeqd` is `je`.
+#[cfg(target_arch = "x86_64")]
+pub fn mistaken(code: &[u8]) -> bool {
+    let opcode = match code.first() {
+        Some(0xc5) => 2,
+        Some(0xc4) => 3,
+        Some(0x62) => 4,
+        _ => return false,
+    };
+    matches!(code.get(opcode), Some(0x70..=0x7f | 0x90 | 0xe8 | 0xe9 | 0xeb))
+}
+
+/// Does the kernel take the first instruction for another one?
+#[cfg(not(target_arch = "x86_64"))]
+pub fn mistaken(_: &[u8]) -> bool {
+    false
 }
 
 /// What follows an opcode of one byte, by its value (Intel SDM volume 2, appendix A):
@@ -116,6 +137,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn instructions_that_the_kernel_mistakes() {
+        // vpcmpeqd, vpcmpeqb, vpbroadcastb (EVEX), vpor, vzeroupper
+        for code in ["c5f976c0", "c4e17974c0", "62f27d287ac6", "c5f9ebc1", "c5f877"] {
+            assert!(mistaken(&bytes(code)), "{code}");
+        }
+        // vmovd, vpxor, je, nop, call, endbr64
+        for code in ["c5f96ec6", "c5f9efc0", "7402", "90", "e811223344", "f30f1efa", "c5", ""] {
+            assert!(!mistaken(&bytes(code)), "{code}");
+        }
+    }
+
+    fn bytes(code: &str) -> Vec<u8> {
+        (0..code.len()).step_by(2).map(|i| u8::from_str_radix(&code[i..i + 2], 16).unwrap()).collect()
+    }
+
+    #[test]
     fn lengths() {
         for code in [
             "55",
@@ -156,8 +193,7 @@ mod tests {
             "6690",
             "0f0b",
         ] {
-            let bytes: Vec<u8> =
-                (0..code.len()).step_by(2).map(|i| u8::from_str_radix(&code[i..i + 2], 16).unwrap()).collect();
+            let bytes = bytes(code);
             let padded: Vec<u8> = bytes.iter().copied().chain([0x90; 16]).collect();
             assert_eq!(length(&padded), Some(bytes.len()), "{code}");
             (0..bytes.len()).for_each(|cut| _ = length(&bytes[..cut]));

@@ -60,7 +60,13 @@ pub fn expand(
         if ret && !context.allows_unsafe() && elf.as_ref().is_ok_and(|e| section(e, ".go.buildinfo").is_some()) {
             bail!("{path} is a Go program: it moves its stacks and dies of the changed return address{UNSAFE_HINT}");
         }
+        let mut mistaken = Vec::new();
         let mut add = |what: String, function: &str, offset: u64| {
+            let code = file.get(offset as usize..).unwrap_or(&[]);
+            if boundary::mistaken(code) && !context.allows_unsafe() {
+                mistaken.push(what);
+                return;
+            }
             found.push(Found {
                 probe: format!("{kind}:{}:{what}", files::shown(&path)),
                 function: if function.is_empty() { what } else { function.into() },
@@ -111,8 +117,22 @@ pub fn expand(
                 }
             }
         }
+        refuse_mistaken(context, &path, at, &mistaken)?;
     }
     Ok(found)
+}
+
+/// Leaves out what a pattern matched, refuses what was named.
+fn refuse_mistaken(context: &Context<'_>, path: &str, at: &UserLocation, mistaken: &[String]) -> Result<()> {
+    let Some(first) = mistaken.first() else { return Ok(()) };
+    let why = "kernels take the AVX instruction there for a jump, which would corrupt the program";
+    if !matches!(at, UserLocation::Symbol { name, .. } if is_pattern(&context.text(name)?)) {
+        bail!("{first} of {path} cannot be probed: {why}{UNSAFE_HINT}");
+    }
+    if !context.options.no_warnings {
+        eprintln!("WARNING: {} functions of {path} are left out, such as {first}: {why}", mistaken.len());
+    }
+    Ok(())
 }
 
 /// Refuses another build than the one whose debug information was compiled in.
