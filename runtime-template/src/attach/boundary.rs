@@ -149,7 +149,10 @@ mod tests {
     }
 
     fn bytes(code: &str) -> Vec<u8> {
-        (0..code.len()).step_by(2).map(|i| u8::from_str_radix(&code[i..i + 2], 16).unwrap()).collect()
+        (0..code.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&code[i..i + 2], 16).expect("two hexadecimal digits"))
+            .collect()
     }
 
     #[test]
