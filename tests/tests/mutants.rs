@@ -75,10 +75,6 @@ fn fault(source: &Source, text: &str) -> Option<String> {
     }
 }
 
-/// Mutants that compile too slowly, which is a fault of type inference that is not mended
-/// yet: an unassigned variable in a key, within a loop and a condition.
-const KNOWN_SLOW: &[u64] = &[171];
-
 /// Tries mutant after mutant; fills `bad`: the fault, how often, and the first mutant that has it.
 fn job(number: u64, sources: &[Source], next: &AtomicU64, end: u64, bad: &Mutex<BTreeMap<String, (u64, String)>>) {
     let last = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mutant{number}.bt"));
@@ -86,10 +82,6 @@ fn job(number: u64, sources: &[Source], next: &AtomicU64, end: u64, bad: &Mutex<
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             break;
-        }
-        if KNOWN_SLOW.contains(&seed) {
-            println!("SKIPPED mutant {seed}: type inference takes minutes");
-            continue;
         }
         let mut random = Random::new(seed);
         let (source, other) = (random.pick(sources), random.pick(sources));

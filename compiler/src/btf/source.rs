@@ -6,7 +6,8 @@
 //! that cannot be read is an error at once, a module that cannot is skipped,
 //! because looking a name up must not fail for a module nobody asked for.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -63,7 +64,12 @@ struct Kernel {
 #[derive(Default)]
 pub struct BtfSources {
     kernels: Vec<Kernel>,
+    suggestions: RefCell<Suggestions>,
 }
+
+/// What [`BtfSources::similar`] found, by kinds and name. Tens of thousands of names are
+/// compared, and each round of inference asks again.
+type Suggestions = HashMap<(u32, String), Option<String>>;
 
 thread_local! {
     /// The bundled reference, once it was read: most of the work for a small script.
@@ -97,7 +103,7 @@ impl BtfSources {
         };
         let modules =
             reference.modules().into_iter().map(|name| Blob::new(name, Origin::Reference(reference.clone()))).collect();
-        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: Some(reference) }] })
+        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: Some(reference) }], ..BtfSources::default() })
     }
 
     /// The kernel this process runs on.
@@ -116,7 +122,7 @@ impl BtfSources {
             }
         }
         modules.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: None }] })
+        Ok(BtfSources { kernels: vec![Kernel { base, modules, index: None }], ..BtfSources::default() })
     }
 
     /// The files of `--btf`, in the order given: each is a kernel, or, if it is
@@ -154,6 +160,7 @@ impl BtfSources {
                 modules: modules.into_iter().map(|(name, bytes)| Blob::new(name, Origin::Bytes(bytes))).collect(),
                 index: None,
             }],
+            ..BtfSources::default()
         })
     }
 
@@ -190,6 +197,16 @@ impl BtfSources {
     /// Names that begin like this one, of everything that is cheap to list: to
     /// suggest what may have been meant.
     pub fn similar(&self, class: NameClass, kinds: u32, name: &str) -> Option<String> {
+        let key = (kinds, name.to_owned());
+        if let Some(known) = self.suggestions.borrow().get(&key) {
+            return known.clone();
+        }
+        let found = self.search_similar(class, kinds, name);
+        self.suggestions.borrow_mut().insert(key, found.clone());
+        found
+    }
+
+    fn search_similar(&self, class: NameClass, kinds: u32, name: &str) -> Option<String> {
         self.kernels.iter().find_map(|k| {
             let of_base = k.base.named(kinds).map(|(name, _)| name);
             let listed = k.index.as_ref().map(|i| i.names_like(class, name));
