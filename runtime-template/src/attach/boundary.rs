@@ -28,6 +28,9 @@ pub fn begins(_: &[u8], offset: usize) -> Option<bool> {
 /// prefixes of AVX the same numbers mean other things: `vpcmpeqd` is `je`.
 #[cfg(target_arch = "x86_64")]
 pub fn mistaken(code: &[u8]) -> bool {
+    // Only these prefixes may stand before: of a segment, of short addresses.
+    let before = |b: &&u8| matches!(b, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x67);
+    let code = &code[code.iter().take_while(before).count()..];
     let opcode = match code.first() {
         Some(0xc5) => 2,
         Some(0xc4) => 3,
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn instructions_that_the_kernel_mistakes() {
         // vpcmpeqd, vpcmpeqb, vpbroadcastb (EVEX), vpor, vzeroupper
-        for code in ["c5f976c0", "c4e17974c0", "62f27d287ac6", "c5f9ebc1", "c5f877"] {
+        for code in ["c5f976c0", "c4e17974c0", "62f27d287ac6", "c5f9ebc1", "c5f877", "67c5fa7f07"] {
             assert!(mistaken(&bytes(code)), "{code}");
         }
         // vmovd, vpxor, je, nop, call, endbr64
