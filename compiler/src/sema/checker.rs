@@ -396,6 +396,7 @@ impl<'a> Checker<'a> {
 
     /// Makes a map's key hold `ty`.
     pub fn widen_key(&mut self, id: MapId, ty: &Type, span: Span) -> Option<()> {
+        let ty = &types::in_memory(ty);
         let info = self.map_info(id);
         let joined = match &info.key {
             None => Some(ty.clone()),
@@ -427,6 +428,7 @@ impl<'a> Checker<'a> {
 
     /// Makes a map's value hold `ty`. `natural`: the value is a literal that is not negative.
     pub fn widen_value(&mut self, id: MapId, (ty, natural): (&Type, bool), span: Span) -> Option<()> {
+        let ty = &types::in_memory(ty);
         let info = self.map_info(id);
         let joined = match &info.value {
             None => Some(ty.clone()),

@@ -95,6 +95,7 @@ impl Checker<'_> {
             // A declared type cuts what is assigned, as in C; only literals are checked.
             (Bool | Int { .. } | Enum { .. }, Int { .. }) => true,
             (Int { .. }, Enum { .. }) => true,
+            (Enum { ctype: a, .. }, Enum { ctype: b, .. }) => a == b,
             (Str { size: a } | CharArray { len: a }, Str { size: b }) => a <= b,
             (Buf { .. }, Buf { .. }) => true,
             (Pointer { .. }, Pointer { .. }) => true,
