@@ -415,7 +415,10 @@ impl Checker<'_> {
         let ty = match of {
             // A literal is as wide here as in a register, as bpftrace has it; `bool` has a byte.
             ast::TypeOrExpr::Expr(e) if matches!(e.kind, ast::ExprKind::Bool(_)) => Type::I64,
-            _ => self.type_of(of)?,
+            _ => match self.aggregation(of) {
+                Some(ty) => ty,
+                None => self.type_of(of)?,
+            },
         };
         if self.is_kernel_struct(&ty)
             && let Type::Struct { ctype } = ty
