@@ -89,7 +89,7 @@ fn try_main(payload: Option<&[u8]>) -> Result<i32> {
             return trace(&payload, options);
         }
     };
-    let _ = sys::write_all(libc::STDOUT_FILENO, text.as_bytes());
+    output::whole(&text)?;
     Ok(0)
 }
 
@@ -101,7 +101,7 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
     context.source = String::from_utf8_lossy(payload.source);
     if context.options.mode == Mode::Check {
         let (table, good) = check::run(&context);
-        let _ = sys::write_all(libc::STDOUT_FILENO, table.as_bytes());
+        output::whole(&table)?;
         return Ok(if good { 0 } else { 1 });
     }
     let missing = privileges::missing(&context);
@@ -165,7 +165,7 @@ fn run(
     let mut tracer = Tracer::new(actions, &plan, ring, signals, child, process);
 
     if let Some(status) = tests::run(&mut tracer, &loaded)? {
-        return Ok(status);
+        return Ok(status.max(tracer.actions.output.failed().into()));
     }
     let prepared = started.elapsed();
     run_begin(context, &plan, &loaded)?;
@@ -183,13 +183,13 @@ fn run(
         if context.manifest.maps.iter().any(action::keeps_user_addresses) {
             child.watch_exit();
         }
-        child.release();
+        child.release()?;
     }
     privileges::give_up(context);
     if context.options.dry_run {
         tracer.actions.output.flush();
         poll::leave_detaching();
-        return Ok(0);
+        return Ok(tracer.actions.output.failed().into());
     }
     let status = tracer.run(ring_fd.map_or(-1, |f| f.as_raw_fd()), lives_on(context, &plan));
     if !context.options.wait_detach && !open.is_empty() {
