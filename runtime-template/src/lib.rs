@@ -51,7 +51,6 @@ use btc_payload::header::{self, Payload};
 use btc_payload::manifest::{MapId, MapRole};
 use btc_payload::probe::AttachPoint;
 use btc_payload::start::StartValue;
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -202,7 +201,10 @@ fn run(
 fn report_missing(context: &Context<'_>, missing: &[String]) -> Result<()> {
     match context.settings.text("missing_probes") {
         "error" => match missing.first() {
-            Some(first) => bail!("{first}. If this is expected, set the 'missing_probes' config variable to 'warn'"),
+            Some(first) => bail!(
+                "{}. If this is expected, set the 'missing_probes' config variable to 'warn'",
+                first.trim_end_matches('.')
+            ),
             None => Ok(()),
         },
         "warn" if !context.options.no_warnings => {
@@ -234,9 +236,14 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         ["user_symbols", "cpp_demangle", "show_debug_info"].map(|name| context.settings.is(name));
     let mut user = UserSymbols::new(enabled, demangle, debug_info);
     user.search(&context.options.debug_dirs);
+    let mut last = "";
     for place in plan.units.iter().flat_map(|u| &u.places) {
-        if let How::Uprobe { path, .. } = &place.how {
+        // A pattern has thousands of places in one file; looking at it takes milliseconds.
+        if let How::Uprobe { path, .. } = &place.how
+            && path != last
+        {
             user.probed(path);
+            last = path;
         }
     }
     Renderer {
@@ -291,8 +298,10 @@ fn attach_all<'a>(
             attached += match context.manifest.programs[unit.program].attach {
                 // A static probe is one, however often the compiler copied it.
                 AttachPoint::Usdt { .. } => {
-                    let names: BTreeSet<_> = unit.places.iter().map(|p| plan.names.get(p.id as usize - 1)).collect();
-                    names.len().min(places)
+                    let name = |p: &Place| plan.names.get(p.id as usize - 1);
+                    let known = |(i, p): (usize, &Place)| unit.places[..i].iter().any(|q| name(q) == name(p));
+                    let copies = unit.places.iter().enumerate().filter(|p| known(*p)).count();
+                    (unit.places.len() - copies).min(places)
                 }
                 _ => places,
             };
