@@ -161,7 +161,7 @@ fn emit(checker: &Checker, dir: &Path, seed: u64, script: &Script) -> Result<(),
     std::fs::write(&source, script.text()).unwrap();
     checker.build(&source, &tracer, "1")?;
     if checker.load {
-        std::fs::write(dir.join(format!("{seed}.here")), checker.run(&tracer)?).unwrap();
+        std::fs::write(dir.join(format!("{seed}.here")), checker.run(&tracer, script.probes())?).unwrap();
     }
     Ok(())
 }

@@ -50,11 +50,11 @@ impl Checker {
         if !self.load {
             return Ok(());
         }
-        let output = self.run(&tracer)?;
+        let output = self.run(&tracer, script.probes())?;
         if self.unoptimized {
             self.build(&source, &tracer, "0")?;
             // What the optimiser removes may be too much for the verifier.
-            if let Ok(plain) = self.run(&tracer) {
+            if let Ok(plain) = self.run(&tracer, script.probes()) {
                 same("unoptimised", &output, &plain)?;
             }
         }
@@ -78,8 +78,8 @@ impl Checker {
         }
     }
 
-    /// Runs a tracer; gives its output in [`normal`] order.
-    pub fn run(&self, tracer: &Path) -> Result<String, Failure> {
+    /// Runs a tracer of so many probes; gives its output in [`normal`] order.
+    pub fn run(&self, tracer: &Path, probes: usize) -> Result<String, Failure> {
         let mut command = Command::new(tracer);
         if self.json {
             command.args(["-f", "json"]);
@@ -87,6 +87,11 @@ impl Checker {
         let Outcome { status, out, err, .. } = process::bounded(&command, 30).expect("the tracer starts");
         if status != 0 || err.contains("lost") {
             return failure(format!("run {status}: {}", first_error(&err)), tail(&err));
+        }
+        // A probe that got lost prints nothing, with the optimiser and without.
+        let attached = format!("Attached {probes} probe");
+        if !self.json && ![&out, &err].iter().any(|text| text.contains(&attached)) {
+            return failure("probes are missing", format!("{probes} expected: {}", first_error(&err)));
         }
         Ok(normal(&out))
     }
