@@ -34,10 +34,12 @@ pub struct Failure {
     pub kind: String,
     /// All of it.
     pub text: String,
+    /// The probe of which an interpreter complains, from 0, if it says so.
+    pub probe: Option<usize>,
 }
 
 fn failure(kind: impl Into<String>, text: impl Into<String>) -> Result<String, Failure> {
-    Err(Failure { kind: kind.into(), text: text.into() })
+    Err(Failure { kind: kind.into(), text: text.into(), probe: None })
 }
 
 impl Checker {
@@ -62,7 +64,8 @@ impl Checker {
         let command = oracle.replace("{src}", &process::quote(&source.to_string_lossy()));
         let got = process::shell(&command, 60).expect("sh runs");
         if got.status != 0 || got.err.contains("ERROR") {
-            return failure(format!("oracle: {}", first_error(&got.err)), tail(&got.err)).map(drop);
+            let found = failure(format!("oracle: {}", first_error(&got.err)), tail(&got.err));
+            return found.map(drop).map_err(|f| Failure { probe: refused_probe(&got.err), ..f });
         }
         same("oracle", &output, &normal(&as_documented(&got.out)))
     }
@@ -106,6 +109,14 @@ fn as_documented(out: &str) -> String {
         Some(format!("{head}count {count}, average {average}, total {total}"))
     };
     out.lines().map(|line| record(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+/// The probe that a message of bpftrace names: `begin_3` is the third one.
+fn refused_probe(err: &str) -> Option<usize> {
+    let heads = ["loading BPF program for begin_", "in function begin_"];
+    let rest = heads.iter().find_map(|head| err.split_once(head))?.1;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// The first line that says what is wrong, without the numbers in it.
@@ -192,6 +203,14 @@ mod tests {
             "@m[a]: count 1, average 2, total 2\n"
         );
         assert_eq!(as_documented("{ .a = 1 }\n"), "{ .a = 1 }\n");
+    }
+
+    #[test]
+    fn a_message_names_its_probe() {
+        let message = "ERROR: Error loading BPF program for begin_12. Error code: -28 (No space left on device).";
+        assert_eq!(refused_probe(message), Some(11));
+        assert_eq!(refused_probe("error: in function begin_1 i64 (ptr): stack"), Some(0));
+        assert_eq!(refused_probe("ERROR: unknown variable"), None);
     }
 
     #[test]
