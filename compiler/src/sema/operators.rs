@@ -2,9 +2,9 @@
 //!
 //! In: operands of the syntax tree. Out: operands converted to what
 //! `tree::BinaryOp` asks for. Arithmetic is done in 64 bits; it is unsigned when
-//! both sides are (a literal sides with the other), except `-`, which is signed.
+//! both sides are (a natural number sides with the other), except `-`, which is signed.
 
-use super::checker::{Checker, Typed, constant, is_natural, literal};
+use super::checker::{Checker, Typed, constant, literal};
 use super::convert::convert;
 use super::types;
 use crate::diagnostic::Diagnostic;
@@ -128,9 +128,9 @@ impl Checker<'_> {
             }
         }
         let shift = matches!(op, Written::ShiftLeft | Written::ShiftRight);
-        let unsigned = match (literal(&l), literal(&r)) {
-            (Some(v), None) if v >= 0 && !shift => is_unsigned(&r),
-            (None, Some(v)) if v >= 0 || shift => is_unsigned(&l),
+        let unsigned = match (self.is_natural(&l), self.is_natural(&r)) {
+            (true, false) => is_unsigned(&r),
+            (false, true) => is_unsigned(&l),
             _ if shift => is_unsigned(&l),
             _ => is_unsigned(&l) && is_unsigned(&r),
         };
@@ -217,9 +217,9 @@ impl Checker<'_> {
     /// Integers, booleans, enumerators and addresses: a common 64-bit type, so
     /// that -1 is less than 3 and the largest `uint64` greater than 5.
     fn number_comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Expr {
-        let unsigned = match (literal(&l), literal(&r)) {
-            (Some(v), None) if v >= 0 => is_unsigned(&r),
-            (None, Some(v)) if v >= 0 => is_unsigned(&l),
+        let unsigned = match (self.is_natural(&l), self.is_natural(&r)) {
+            (true, false) => is_unsigned(&r),
+            (false, true) => is_unsigned(&l),
             _ => is_unsigned(&l) && is_unsigned(&r),
         };
         let ty = Type::Int { size: 8, signed: !unsigned };
@@ -291,7 +291,7 @@ impl Checker<'_> {
         match (&a.ty, &b.ty) {
             (Type::Pointer { .. }, Type::Int { .. }) if literal(b) == Some(0) => Some(a.ty.clone()),
             (Type::Int { .. }, Type::Pointer { .. }) if literal(a) == Some(0) => Some(b.ty.clone()),
-            (x, y) => types::join_naturals((x, is_natural(a)), (y, is_natural(b))),
+            (x, y) => types::join_naturals((x, self.is_natural(a)), (y, self.is_natural(b))),
         }
     }
 
@@ -301,6 +301,9 @@ impl Checker<'_> {
         let first = self.stored(first);
         let ty = first.ty.clone();
         let local = self.temporary("elvis", ty.clone(), span)?;
+        if self.is_natural(&first) {
+            self.holds_naturals(local, &ty);
+        }
         let read = Expr { kind: ExprKind::Local(local), ty, span: a.span };
         let condition = self.truth(read.clone())?;
         let second = self.value(b)?;
