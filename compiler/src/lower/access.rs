@@ -21,6 +21,9 @@ use crate::hir::tree::{Expr, ExprKind, ProgramKind, TracepointField};
 use crate::hir::types::{Space, Type};
 use crate::span::Span;
 
+/// Elements of an array without a length that an index reaches in the context.
+const MAX_FLEXIBLE: u32 = 1 << 12;
+
 /// Where an lvalue lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loc {
@@ -240,8 +243,10 @@ impl Fun<'_, '_, '_> {
                 Ok(Loc::Far { address: self.b.add(address, bytes), space })
             }
             Loc::Context(ptr) => {
-                // No variable offsets into the context: read it as kernel memory.
+                // No loads at variable offsets into the context: read it as kernel memory.
+                // The address is a pointer to the verifier, which wants bounds for the sum.
                 let (start, size) = (self.b.address(ptr), self.pointee_size(&e.ty, e.span)?);
+                let i = self.clamp(i, if len > 0 { len } else { MAX_FLEXIBLE });
                 let bytes = self.b.mul(i, size);
                 Ok(Loc::Far { address: self.b.add(start, bytes), space: Space::Kernel })
             }

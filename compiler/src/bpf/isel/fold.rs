@@ -54,28 +54,37 @@ impl Isel<'_> {
     pub(super) fn mem(&mut self, address: Value, offset: i32, width: Width) -> (Mem, Option<VReg>) {
         let mut mem = Mem { base: Base::Reg, offset, symbol: None, width };
         let mut address = self.without_casts(address);
-        while let Some((inner, add)) = self.constant_offset(address) {
-            let Some(sum) = add_offset(mem.offset, add) else {
+        loop {
+            if let Some((inner, add)) = self.constant_offset(address)
+                && let Some(sum) = add_offset(mem.offset, add)
+            {
+                (address, mem.offset) = (inner, sum);
+            } else if let Some((base, symbol, local)) = self.symbolic_offset(address)
+                && mem.symbol.is_none()
+                && let Some(sum) = add_offset(mem.offset, i64::from(local))
+            {
+                // libbpf compares the offset with the local value of a CO-RE relocation
+                // before it patches; the runtime moves offsets into the context, and the
+                // verifier wants the whole of those in the access.
+                let exact = !matches!(self.symbols.get(symbol), Some(Symbol::Ctx { .. }));
+                if exact && mem.offset != 0 {
+                    break;
+                }
+                (address, mem.offset, mem.symbol) = (base, sum, Some(symbol));
+                if exact {
+                    return (mem, Some(self.reg(address)));
+                }
+            } else {
                 break;
-            };
-            mem.offset = sum;
-            address = inner;
+            }
         }
-        if let Some(InstructionData::StackAddr { stack_slot, offset, .. }) = self.def(address)
+        if mem.symbol.is_none()
+            && let Some(InstructionData::StackAddr { stack_slot, offset, .. }) = self.def(address)
             && let Some(sum) = add_offset(mem.offset, i64::from(i32::from(offset)))
         {
             mem.base = Base::Slot(stack_slot);
             mem.offset = sum;
             return (mem, None);
-        }
-        // The instruction's offset must be exactly the local value of the
-        // symbol: the loader compares it before it patches.
-        if mem.offset == 0
-            && let Some((base, symbol, local)) = self.symbolic_offset(address)
-        {
-            mem.offset = local;
-            mem.symbol = Some(symbol);
-            address = base;
         }
         if i16::try_from(mem.offset).is_err() {
             return self.far_mem(address, mem);
