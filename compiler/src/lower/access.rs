@@ -24,6 +24,10 @@ use crate::span::Span;
 /// Elements of an array without a length that an index reaches in the context.
 const MAX_FLEXIBLE: u32 = 1 << 12;
 
+/// How a field lies in a tracepoint's record, see [`Operand::TracepointPlace`].
+const DATA_LOC: u32 = 1;
+const RELATIVE: u32 = 2;
+
 /// Where an lvalue lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loc {
@@ -273,24 +277,42 @@ impl Fun<'_, '_, '_> {
 
     /// A field of the tracepoint's record.
     fn tracepoint_field(&mut self, field: &TracepointField, ty: &Type) -> R<Loc> {
-        let read = if field.data_loc || field.relative { 4 } else { ty_read_size(ty) };
+        let place = match (field.data_loc, field.relative) {
+            (_, true) => RELATIVE,
+            (true, _) => DATA_LOC,
+            _ => 0,
+        };
+        let read = if place != 0 { 4 } else { ty_read_size(ty) };
         let operand = Operand::TracepointField { field: field.name.clone(), size: read };
         let symbol = self.cx.operand(operand, field.offset);
-        let place = self.b.field(self.context, symbol);
-        if !field.data_loc && !field.relative {
-            return Ok(Loc::Context(place));
+        // A text that is an array of one kernel is dynamic on another
+        // (`sched_process_fork`, Linux 6.16): both ways are there, and the target chooses.
+        match ty {
+            Type::CharArray { .. } => {}
+            _ if place != 0 => {}
+            _ => return Ok(Loc::Context(self.b.field(self.context, symbol))),
         }
-        let word = self.b.load(place, width(4));
+        let at = self.symbol_at(symbol);
+        let chosen = self.cx.operand(Operand::TracepointPlace { field: field.name.clone() }, place);
+        let chosen = self.symbol_at(chosen);
+        let offset = self.b.var();
+        self.b.set(offset, at);
+        let dynamic = self.b.nonzero(chosen);
+        let open = self.b.begin_if(dynamic);
+        let word = self.b.field(self.context, symbol);
+        let word = self.b.load(word, width(4));
         let mask = self.b.iconst(0xffff);
-        let mut offset = self.b.and(word, mask);
-        if field.relative {
-            // Relative to the end of the field itself.
-            let at = self.symbol_at(symbol);
-            let four = self.b.iconst(4);
-            offset = self.b.add(offset, at);
-            offset = self.b.add(offset, four);
-        }
-        let start = self.b.address(self.context);
+        let data = self.b.and(word, mask);
+        self.b.set(offset, data);
+        let relative = self.b.compare_const(Cmp::Eq, chosen, i64::from(RELATIVE));
+        let counted = self.b.begin_if(relative);
+        let four = self.b.iconst(4);
+        let end = self.b.add(at, four);
+        let data = self.b.add(data, end);
+        self.b.set(offset, data);
+        self.b.end_if(counted);
+        self.b.end_if(open);
+        let (start, offset) = (self.b.address(self.context), self.b.get(offset));
         Ok(Loc::Far { address: self.b.add(start, offset), space: Space::Kernel })
     }
 

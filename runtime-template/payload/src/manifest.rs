@@ -114,6 +114,10 @@ pub enum Operand {
     /// bytes the program reads (0: the address is passed on). Loads of integers
     /// are patched in their width too when the field has another size there.
     TracepointField { field: String, size: u8 },
+    /// How that field lies in the record: 0 as it is, 1 as `__data_loc` (the offset of
+    /// the data), 2 as `__rel_loc` (counted from the end of the field). Kernels differ in
+    /// this for texts; a field without this operand must lie as it is.
+    TracepointPlace { field: String },
     /// Offset of an argument of a traced function in the context of
     /// fentry/fexit or a raw tracepoint, found by name in the target's BTF.
     Argument { name: String },

@@ -338,6 +338,12 @@ pub fn is_pattern(attach: &AttachPoint) -> bool {
     }
 }
 
+/// Can a program read a field of its record wherever the data lie?
+fn chooses_place(context: &Context<'_>, program: usize, name: &str) -> bool {
+    let mut mine = context.manifest.patches.iter().filter(|p| p.program as usize == program);
+    mine.any(|p| matches!(&p.operand, Operand::TracepointPlace { field } if field == name))
+}
+
 /// Looks up the operands that a program's patches name.
 fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) -> Result<Vec<Change>> {
     let mine = context.manifest.patches.iter().enumerate().filter(|(_, p)| p.program as usize == index);
@@ -346,7 +352,10 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
     for (patch, p) in mine {
         let (value, width) = match (&p.operand, how) {
             (Operand::Register { .. }, _) => continue,
-            (Operand::TracepointField { field, size }, How::Tracepoint { category, event }) => {
+            (
+                Operand::TracepointField { field, .. } | Operand::TracepointPlace { field },
+                How::Tracepoint { category, event },
+            ) => {
                 if fields.is_none() {
                     fields = Some(crate::target::tracefs::fields(category, event)?);
                 }
@@ -355,8 +364,19 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
                     let names = known.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
                     format!("tracepoint {category}:{event} has no field {field} on this kernel; it has {names}")
                 })?;
-                let size = u32::from(*size);
-                (f.offset, (size != 0 && size != f.size && f.size.is_power_of_two() && f.size <= 8).then_some(f.size))
+                match &p.operand {
+                    Operand::TracepointField { .. } if f.place != 0 && !chooses_place(context, index, field) => {
+                        bail!(
+                            "field {field} of tracepoint {category}:{event} has no fixed size on this kernel, unlike where this tracer comes from"
+                        )
+                    }
+                    Operand::TracepointField { size, .. } => {
+                        let size = u32::from(*size);
+                        let narrowed = size != 0 && size != f.size && f.size.is_power_of_two() && f.size <= 8;
+                        (f.offset, (narrowed && f.place == 0).then_some(f.size))
+                    }
+                    _ => (f.place, None),
+                }
             }
             (Operand::Argument { name }, How::RawTracepoint { event }) => {
                 let found = context.btf()?.tracepoint_argument(event, name)?;

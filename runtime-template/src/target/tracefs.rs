@@ -19,6 +19,8 @@ pub struct Field {
     pub size: u32,
     /// Is it signed?
     pub signed: bool,
+    /// How it lies in the record: the values of `Operand::TracepointPlace`.
+    pub place: u32,
 }
 
 /// The mounted tracefs.
@@ -82,11 +84,16 @@ pub fn fields(category: &str, event: &str) -> Result<Vec<Field>> {
 fn parse_field(line: &str) -> Option<Field> {
     let mut parts = line.trim().strip_prefix("field:")?.split(';');
     let declaration = parts.next()?;
+    let place = match declaration.split(' ').next() {
+        Some("__data_loc") => 1,
+        Some("__rel_loc") => 2,
+        _ => 0,
+    };
     let declarator = declaration.rsplit([' ', '*', '\t']).find(|s| !s.is_empty())?;
     let name = declarator.split('[').next()?.to_string();
     let mut number = |key: &str| parts.next()?.trim().strip_prefix(key)?.parse::<u32>().ok();
     let (offset, size) = (number("offset:")?, number("size:")?);
-    Some(Field { name, offset, size, signed: number("signed:") == Some(1) })
+    Some(Field { name, offset, size, signed: number("signed:") == Some(1), place })
 }
 
 #[cfg(test)]
@@ -98,9 +105,11 @@ mod tests {
         let f = parse_field("\tfield:const char * filename;\toffset:24;\tsize:8;\tsigned:0;").unwrap();
         assert_eq!((f.name.as_str(), f.offset, f.size, f.signed), ("filename", 24, 8, false));
         let f = parse_field("\tfield:char comm[16];\toffset:8;\tsize:16;\tsigned:1;").unwrap();
-        assert_eq!((f.name.as_str(), f.signed), ("comm", true));
+        assert_eq!((f.name.as_str(), f.signed, f.place), ("comm", true, 0));
         let f = parse_field("\tfield:__data_loc char[] filename;\toffset:8;\tsize:4;\tsigned:0;").unwrap();
-        assert_eq!(f.name, "filename");
+        assert_eq!((f.name.as_str(), f.place), ("filename", 1));
+        let f = parse_field("\tfield:__rel_loc char[] x;\toffset:8;\tsize:4;\tsigned:0;").unwrap();
+        assert_eq!((f.name.as_str(), f.place), ("x", 2));
         assert_eq!(parse_field("print fmt: \"x\""), None);
     }
 }
