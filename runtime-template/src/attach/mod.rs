@@ -359,7 +359,7 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
                 (f.offset, (size != 0 && size != f.size && f.size.is_power_of_two() && f.size <= 8).then_some(f.size))
             }
             (Operand::Argument { name }, How::RawTracepoint { event }) => {
-                let found = context.btf()?.tracepoint_argument(event, name)?;
+                let found = raw_tracepoint::argument(context, event, name)?;
                 (argument(found, name, event)?.index * 8, None)
             }
             (Operand::Argument { name }, How::Fentry { function }) => {
