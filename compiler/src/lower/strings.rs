@@ -373,7 +373,7 @@ impl Fun<'_, '_, '_> {
         Ok(self.b.sub(got, one))
     }
 
-    /// `strncmp(a, b, n)`: 0 if the first n characters are equal.
+    /// `strncmp(a, b, n)`: 0 if the first n characters are equal, else 1.
     pub(super) fn strncmp(&mut self, a: &Expr, b: &Expr, n: &Expr) -> R<Value> {
         let (Type::Str { size: x }, Type::Str { size: y }) = (&a.ty, &b.ty) else {
             return internal("comparison of texts", a.span);
@@ -391,7 +391,8 @@ impl Fun<'_, '_, '_> {
         };
         let limit = self.b.as_const(bound).map_or(size, |n| n as u32);
         let (left, right) = (self.indexable(a)?, self.indexable(b)?);
-        Ok(self.difference(left, right, limit, bound))
+        let difference = self.difference(left, right, limit, bound);
+        Ok(self.flag_if(Cmp::Ne, difference, 0))
     }
 
     fn strncmp_literal(&mut self, e: &Expr, size: u32, bytes: &[u8], n: u64) -> R<Value> {

@@ -112,7 +112,7 @@ pub(super) fn identifier(c: &mut Checker, name: &str, span: Span) -> Typed {
 }
 
 fn enumerator(c: &mut Checker, name: &str, ctype: crate::ctypes::CTypeId, value: i64, span: Span) -> Expr {
-    let ty = types::from_ctype(c.types(), ctype, Space::Kernel);
+    let ty = types::wide_enum(types::from_ctype(c.types(), ctype, Space::Kernel));
     if c.types().get(ctype).origin == Origin::Kernel {
         return Expr { kind: ExprKind::KernelEnumerator { ctype, name: name.into(), value }, ty, span };
     }

@@ -110,6 +110,8 @@ pub(super) struct Checker<'a> {
     /// Variables to be declared before an `if`: the probe, the place, the name.
     lifted: Vec<(usize, Span, String)>,
     pub learnt: Learnt,
+    /// What got a larger type last in this round, and where it was declared.
+    pub grown: Option<(String, Span)>,
     /// Indices of the probes that use what was learnt.
     pub stale: BTreeSet<usize>,
     /// Maps whose type was asked for and not known.
@@ -133,6 +135,7 @@ impl<'a> Checker<'a> {
             signed_locals: BTreeSet::new(),
             lifted: Vec::new(),
             learnt: Learnt::Nothing,
+            grown: None,
             stale: BTreeSet::new(),
             unknown: BTreeSet::new(),
             settled: false,
@@ -146,6 +149,7 @@ impl<'a> Checker<'a> {
     /// Forgets what the last round built, keeps what it learnt.
     pub fn begin_round(&mut self) {
         self.learnt = Learnt::Nothing;
+        self.grown = None;
         self.stale.clear();
         self.unknown.clear();
         self.diagnostics.clear();
@@ -269,8 +273,10 @@ impl<'a> Checker<'a> {
         let Some(p) = self.probe.as_mut() else { return false };
         let place = (p.index, id.0);
         let old_natural = !self.signed_locals.contains(&place);
-        if !natural && is_signed(ty) {
-            self.signed_locals.insert(place);
+        if !natural && is_signed(ty) && self.signed_locals.insert(place) && self.local_types.contains_key(&place) {
+            // Where it was taken for a natural number, it is none any more.
+            self.stale.insert(p.index);
+            self.learnt = self.learnt.max(Learnt::Wider);
         }
         let local = &mut p.locals[id.0 as usize];
         let joined = match &local.ty {
@@ -281,11 +287,45 @@ impl<'a> Checker<'a> {
         if joined != local.ty {
             let new = local.ty == Type::Void;
             local.ty = joined.clone();
+            self.grown = (!new).then(|| (local.name.clone(), local.span)).or(self.grown.take());
             self.local_types.insert((p.index, id.0), joined);
             self.stale.insert(p.index);
             self.learn(new);
         }
         true
+    }
+
+    /// Notes that a variable whose type is given holds natural numbers only.
+    pub fn holds_naturals(&mut self, id: LocalId, ty: &Type) {
+        if let Some(p) = &self.probe {
+            self.local_types.insert((p.index, id.0), ty.clone());
+        }
+    }
+
+    /// Is it a number that is at home in unsigned types as well as in signed ones: a
+    /// literal that is not negative, or something that only ever is given such?
+    pub fn is_natural(&self, e: &Expr) -> bool {
+        if let ExprKind::Const(_) = e.kind {
+            return literal(e).is_some_and(|v| v >= 0);
+        }
+        if !is_signed(&e.ty) {
+            return false;
+        }
+        match &e.kind {
+            ExprKind::Local(id) => self.probe.as_ref().is_some_and(|p| {
+                let place = (p.index, id.0);
+                self.local_types.contains_key(&place) && !self.signed_locals.contains(&place) && !p.fixed.contains(id)
+            }),
+            ExprKind::MapRead { map, .. } => {
+                let info = self.map_info(*map);
+                !info.signed && matches!(info.value, Some(Type::Int { .. }))
+            }
+            ExprKind::Ternary { then, otherwise, .. } => self.is_natural(then) && self.is_natural(otherwise),
+            ExprKind::Block { value, .. } => self.is_natural(value),
+            // Implicit conversions have the place of what they convert, casts their own.
+            ExprKind::Convert(inner) => inner.span == e.span && self.is_natural(inner),
+            _ => false,
+        }
     }
 
     /// Where a variable holds the address of another one whose type turned out to be
@@ -305,6 +345,7 @@ impl<'a> Checker<'a> {
         };
         if grew {
             local.ty = value.ty.clone();
+            self.grown = Some((local.name.clone(), local.span));
             self.local_types.insert((p.index, id.0), value.ty.clone());
             self.stale.insert(p.index);
             self.learn(false);
@@ -326,6 +367,11 @@ impl<'a> Checker<'a> {
     /// Notes that what is known of a map has changed for those who use it.
     pub fn spread(&mut self, map: usize) {
         self.stale.extend(&self.maps[map].users);
+    }
+
+    fn note_growth(&mut self, map: MapId, new: bool) {
+        let info = self.map_info(map);
+        self.grown = (!new).then(|| (info.name.clone(), info.span)).or(self.grown.take());
     }
 
     /// The map of that name, known from now on.
@@ -361,6 +407,7 @@ impl<'a> Checker<'a> {
 
     /// Makes a map's key hold `ty`.
     pub fn widen_key(&mut self, id: MapId, ty: &Type, span: Span) -> Option<()> {
+        let ty = &types::in_memory(ty);
         let info = self.map_info(id);
         let joined = match &info.key {
             None => Some(ty.clone()),
@@ -384,6 +431,7 @@ impl<'a> Checker<'a> {
         if info.key.as_ref() != Some(&joined) {
             let new = info.key.is_none();
             self.map_info_mut(id).key = Some(joined);
+            self.note_growth(id, new);
             self.spread(id.0 as usize);
             self.learn(new);
         }
@@ -392,13 +440,19 @@ impl<'a> Checker<'a> {
 
     /// Makes a map's value hold `ty`. `natural`: the value is a literal that is not negative.
     pub fn widen_value(&mut self, id: MapId, (ty, natural): (&Type, bool), span: Span) -> Option<()> {
+        let ty = &types::in_memory(ty);
         let info = self.map_info(id);
         let joined = match &info.value {
             None => Some(ty.clone()),
             Some(old) => types::join_naturals((old, !info.signed), (ty, natural)),
         };
-        if !natural && is_signed(ty) {
+        if !natural && is_signed(ty) && !info.signed {
+            let known = info.value.is_some();
             self.map_info_mut(id).signed = true;
+            if known {
+                self.spread(id.0 as usize);
+                self.learn(false);
+            }
         }
         let info = self.map_info(id);
         let Some(joined) = joined else {
@@ -420,6 +474,7 @@ impl<'a> Checker<'a> {
             if first {
                 info.value_span = span;
             }
+            self.note_growth(id, first);
             self.spread(id.0 as usize);
             self.learn(first);
         }
@@ -489,11 +544,6 @@ pub(super) fn literal(e: &Expr) -> Option<i128> {
         (ExprKind::Const(v), Type::Int { signed: false, .. }) => Some(i128::from(*v)),
         _ => None,
     }
-}
-
-/// Is it a literal that is not negative? Such a number is at home in unsigned types, too.
-pub(super) fn is_natural(e: &Expr) -> bool {
-    literal(e).is_some_and(|v| v >= 0)
 }
 
 /// The key of scalar maps.

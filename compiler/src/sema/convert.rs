@@ -95,6 +95,7 @@ impl Checker<'_> {
             // A declared type cuts what is assigned, as in C; only literals are checked.
             (Bool | Int { .. } | Enum { .. }, Int { .. }) => true,
             (Int { .. }, Enum { .. }) => true,
+            (Enum { ctype: a, .. }, Enum { ctype: b, .. }) => a == b,
             (Str { size: a } | CharArray { len: a }, Str { size: b }) => a <= b,
             (Buf { .. }, Buf { .. }) => true,
             (Pointer { .. }, Pointer { .. }) => true,
@@ -235,9 +236,8 @@ impl Checker<'_> {
     fn cast_value(&mut self, e: Expr, want: Type, span: Span) -> Typed {
         use Type::*;
         let done = |kind| Some(Expr { kind, ty: want.clone(), span });
-        // A cast literal that no int64 holds is no literal any more: it may wrap where it goes.
-        let wraps = literal(&e).is_some_and(|v| v > i128::from(i64::MAX));
-        if e.ty == want && !wraps {
+        // A cast literal is none any more: it has the sign of its type, and may wrap where it goes.
+        if e.ty == want && literal(&e).is_none() {
             return Some(Expr { span, ..e });
         }
         // What a kernel enumeration has is known on the target only.

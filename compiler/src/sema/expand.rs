@@ -304,11 +304,13 @@ impl<'a> Expander<'a> {
         let mut body = m.body.clone();
         let mut substitute = Substitute { bound: &bound, name: &m.name.value, diagnostics: &mut self.diagnostics };
         substitute.block(&mut body);
-        // A body of a single value needs no block, and stays a literal if it is one.
-        if body.statements.is_empty()
-            && let Some(value) = body.value
-        {
-            return Some(Expr { span, ..*value });
+        // A body of a single value needs no block, and stays a literal if it is one. A map
+        // does: it gives its value, where the map's own name may stand for all of it.
+        match body.value {
+            Some(value) if body.statements.is_empty() && !matches!(value.kind, ExprKind::Map(_)) => {
+                return Some(Expr { span, ..*value });
+            }
+            value => body.value = value,
         }
         Some(Expr { kind: ExprKind::Block(Box::new(body)), span })
     }
@@ -380,6 +382,16 @@ impl Substitute<'_> {
                     *e = arg.clone();
                 }
             }
+            ExprKind::Call { name, args } if name.value == "print" && args.len() == 1 => {
+                let passed = matches!(args[0].kind, ExprKind::Identifier(_));
+                self.expr(&mut args[0]);
+                // What a macro is given is a value: of a map it shows no name.
+                if passed && matches!(args[0].kind, ExprKind::Map(_)) {
+                    let span = args[0].span;
+                    let block = Block { statements: Vec::new(), value: Some(Box::new(args[0].clone())), span };
+                    args[0].kind = ExprKind::Block(Box::new(block));
+                }
+            }
             _ => {
                 if let ExprKind::Offsetof { path, .. } = &mut e.kind {
                     *path = path.drain(..).flat_map(|name| self.path_of(name)).collect();
@@ -430,6 +442,11 @@ impl Substitute<'_> {
                     t.kind = TypeKind::Typeof(Box::new(of));
                 }
             }
+            TypeKind::Struct(tag) | TypeKind::Union(tag) | TypeKind::Enum(tag) => {
+                if let Some(ExprKind::Identifier(word)) = self.bound.exprs.get(tag).map(|arg| &arg.kind) {
+                    *tag = word.clone();
+                }
+            }
             TypeKind::Sized { size, .. } => self.expr(size),
             TypeKind::Pointer(to) => self.type_expr(to),
             TypeKind::Array { elem, len } => {
@@ -443,7 +460,6 @@ impl Substitute<'_> {
                 TypeOrExpr::Type(t) => self.type_expr(t),
                 TypeOrExpr::Expr(e) => self.expr(e),
             },
-            _ => {}
         }
     }
 }

@@ -7,7 +7,7 @@
 use super::checker::{Checker, Typed, constant};
 use super::{builtins, calls, types};
 use crate::diagnostic::Diagnostic;
-use crate::hir::tree::{self, Expr, ExprKind, Place};
+use crate::hir::tree::{self, Expr, ExprKind, Intrinsic, Place};
 use crate::hir::types::{Space, Type};
 use crate::span::Span;
 use crate::syntax::ast::{self, UnaryOp};
@@ -315,6 +315,15 @@ impl Checker<'_> {
                 Some(pointer(e.ty, ExprKind::AddressOfLocal(id)))
             }
             ast::ExprKind::Map(_) | ast::ExprKind::Index { .. } => {
+                if let Some(map) = self.keyed_map(operand) {
+                    // The map itself, which helpers take; there is nothing to read at it.
+                    let to = match &self.map_info(map).value {
+                        Some(Type::Aggregate(_)) | None => Type::Void,
+                        Some(value) => value.clone(),
+                    };
+                    let kind = ExprKind::Intrinsic { which: Intrinsic::WholeMap(map), args: Vec::new() };
+                    return Some(Expr { kind, ty: Type::Pointer { to: Box::new(to), space: Space::Kernel }, span });
+                }
                 let e = self.raw(operand)?;
                 match e.kind {
                     ExprKind::MapRead { map, key } => match self.map_info(map).value {
@@ -331,6 +340,13 @@ impl Checker<'_> {
                 self.memory_address(e, span)
             }
         }
+    }
+
+    /// The map in `@m`, if it has keys.
+    fn keyed_map(&mut self, e: &ast::Expr) -> Option<MapId> {
+        let ast::ExprKind::Map(name) = &e.kind else { return None };
+        let map = self.map(name, e.span);
+        self.map_info(map).key.as_ref().is_some_and(|k| *k != Type::Tuple(Vec::new())).then_some(map)
     }
 
     /// Address of an lvalue in kernel or user memory.
@@ -398,12 +414,18 @@ impl Checker<'_> {
         let mut out = Vec::new();
         for e in elements {
             let value = self.value(e);
-            out.push(value.map(|v| self.stored(v)));
+            out.push(value.map(|v| self.element_of_tuple(v)));
         }
         let elements: Vec<Expr> = out.into_iter().collect::<Option<_>>()?;
         let ty = Type::Tuple(elements.iter().map(|e| e.ty.clone()).collect());
         let evaluation = (0..elements.len() as u32).collect();
         Some(Expr { kind: ExprKind::Tuple { elements, evaluation }, ty, span })
+    }
+
+    fn element_of_tuple(&self, e: Expr) -> Expr {
+        let e = self.stored(e);
+        let ty = types::in_memory(&e.ty);
+        super::convert::convert(e, ty)
     }
 
     fn record(&mut self, fields: &[(ast::Name, ast::Expr)], span: Span) -> Typed {
@@ -413,7 +435,7 @@ impl Checker<'_> {
                 return self.error("E0258", name.span, format!("field `{}` stands twice", name.value), "");
             }
             let value = self.value(e)?;
-            let value = self.stored(value);
+            let value = self.element_of_tuple(value);
             named.push((name.value.clone(), value.ty.clone()));
             elements.push(value);
         }
@@ -442,26 +464,6 @@ impl Checker<'_> {
             true => Some(e),
             false => self.error("E0259", inner.span, "this is not known while compiling", "comptime wants a constant"),
         }
-    }
-
-    fn typeinfo(&mut self, of: &ast::TypeOrExpr, span: Span) -> Typed {
-        calls::unstable(self, span, "unstable_typeinfo", "`typeinfo`")?;
-        let ty = self.type_of(of)?;
-        let base = match &ty {
-            Type::Int { .. } | Type::Bool => "int",
-            Type::Str { .. } => "string",
-            Type::Pointer { .. } => "pointer",
-            Type::Array { .. } | Type::CharArray { .. } => "array",
-            Type::Struct { .. } => "struct",
-            Type::Tuple(_) => "tuple",
-            Type::Record(_) => "record",
-            _ => "other",
-        };
-        let full = self.spell(&ty);
-        let elements = vec![constant(0, Type::I64, span), text(base.as_bytes(), span), text(full.as_bytes(), span)];
-        let names = ["btf_id", "base_type", "full_type"];
-        let ty = Type::Record(names.iter().zip(&elements).map(|(n, e)| (n.to_string(), e.ty.clone())).collect());
-        Some(Expr { kind: ExprKind::Tuple { elements, evaluation: vec![0, 1, 2] }, ty, span })
     }
 }
 

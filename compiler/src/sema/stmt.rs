@@ -3,9 +3,9 @@
 //! In: statements of the expanded syntax tree. Out: typed statements. Assigning
 //! to a variable or map is what teaches its type.
 
-use super::checker::{Checker, is_natural, literal};
+use super::checker::{Checker, literal};
 use super::expr::statement;
-use super::{calls, operators, types};
+use super::{calls, types};
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::hir::types::Type;
@@ -220,10 +220,16 @@ impl Checker<'_> {
             (Some(s), Some(e)) => types::join(&s.ty, &e.ty).filter(|t| matches!(t, Type::Int { .. })),
             _ => None,
         };
+        // Where both have one size, the start alone decides.
+        let natural =
+            matches!((&s, &e), (Some(s), Some(e)) if self.is_natural(s) && (self.is_natural(e) || s.ty == e.ty));
         let s = s.and_then(|e| self.integer(e, true, "the start of a range"));
         let e = e.and_then(|e| self.integer(e, true, "the end of a range"));
         self.push_scope();
-        let local = self.declare_local(&variable.value, Some(ty.unwrap_or(Type::I64)), variable.span);
+        let local = self.declare_local(&variable.value, Some(ty.clone().unwrap_or(Type::I64)), variable.span);
+        if let (Some(local), Some(ty), true) = (local, &ty, natural) {
+            self.holds_naturals(local, ty);
+        }
         let body = self.callback_body(body);
         self.pop_scope();
         Some(StmtKind::ForRange { variable: local?, start: s?, end: e?, body })
@@ -334,7 +340,7 @@ impl Checker<'_> {
         name: &str,
     ) -> Option<StmtKind> {
         let value_type = self.storage_type(&value);
-        let natural = is_natural(&value);
+        let natural = self.is_natural(&value);
         if !fixed {
             self.follow_address(local, &value);
         }
@@ -441,7 +447,7 @@ impl Checker<'_> {
         }
         let found = match calls::aggregate(self, value) {
             Some(built) => built.map(|(aggregate, _)| (Type::Aggregate(aggregate), false)),
-            None => self.value(value).map(|v| (self.storage_type(&v), is_natural(&v))),
+            None => self.value(value).map(|v| (self.storage_type(&v), self.is_natural(&v))),
         };
         if let Some((ty, natural)) = found {
             self.widen_value(map, (&ty, natural), value.span);
@@ -520,7 +526,8 @@ impl Checker<'_> {
         let value = self.value(value)?;
         let Some(op) = op else {
             let ty = self.storage_type(&value);
-            self.widen_value(map, (&ty, is_natural(&value)), value.span)?;
+            let natural = self.is_natural(&value);
+            self.widen_value(map, (&ty, natural), value.span)?;
             let want = self.map_info(map).value.clone()?;
             let name = self.map_info(map).name.clone();
             let value = self.stored(value);
@@ -539,6 +546,6 @@ impl Checker<'_> {
         };
         let want = self.map_info(map).value.clone()?;
         let value = super::convert::convert(*right, want);
-        Some(StmtKind::MapUpdate { map, key, op: operators::operator(op), value })
+        Some(StmtKind::MapUpdate { map, key, op, value })
     }
 }

@@ -24,6 +24,11 @@ impl Checker<'_> {
 
     /// As `type_expr`, where `T[]` takes its length from a value being cast.
     pub(super) fn type_expr_for(&mut self, ty: &ast::TypeExpr, value: Option<&Expr>) -> Option<Type> {
+        self.type_in_memory(ty, value).map(types::wide_enum)
+    }
+
+    /// As `type_expr_for`, of what lies in memory as C lays it out.
+    fn type_in_memory(&mut self, ty: &ast::TypeExpr, value: Option<&Expr>) -> Option<Type> {
         match &ty.kind {
             TypeKind::Name(name) => self.named_type(name, ty.span),
             TypeKind::Struct(name) => self.tagged(name, TagKind::Struct, ty.span),
@@ -42,7 +47,7 @@ impl Checker<'_> {
                 }
             }
             TypeKind::Pointer(to) => {
-                let to = self.type_expr(to)?;
+                let to = self.type_in_memory(to, None)?;
                 let space = self.pointer_space(&to, value);
                 Some(Type::Pointer { to: Box::new(to), space })
             }
@@ -74,7 +79,7 @@ impl Checker<'_> {
         value: Option<&Expr>,
         span: Span,
     ) -> Option<Type> {
-        let elem = self.type_expr(elem)?;
+        let elem = self.type_in_memory(elem, None)?;
         if let Some(len) = len {
             let n = self.array_length(len)?;
             return Some(Type::Array { elem: Box::new(elem), len: n });
@@ -185,6 +190,7 @@ impl Checker<'_> {
         } else {
             d = d.help("types come from the script, its includes, the BTF of the kernel, and the debug information of a uprobe's binary");
         }
+        let d = self.with_release(d);
         self.report(d);
         None
     }

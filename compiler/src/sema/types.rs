@@ -29,6 +29,26 @@ pub fn from_ctype(store: &TypeStore, id: CTypeId, space: Space) -> Type {
     }
 }
 
+/// An enumeration where the script names it or one of its enumerators: all its integers
+/// have 64 bits, so that a number without a name shows as itself. Members keep their size.
+pub fn wide_enum(ty: Type) -> Type {
+    match ty {
+        Type::Enum { ctype, .. } => Type::Enum { ctype, size: 8, signed: false },
+        other => other,
+    }
+}
+
+/// The type of a value where it is stored in memory: a pointer into the program's own
+/// memory is one into the kernel's there, as verifiers lose sight of what it points to.
+pub fn in_memory(ty: &Type) -> Type {
+    match ty {
+        Type::Pointer { to, space: Space::Bpf } => Type::Pointer { to: to.clone(), space: Space::Kernel },
+        Type::Tuple(elems) => Type::Tuple(elems.iter().map(in_memory).collect()),
+        Type::Record(elems) => Type::Record(elems.iter().map(|(n, t)| (n.clone(), in_memory(t))).collect()),
+        other => other.clone(),
+    }
+}
+
 /// Smallest signed integer type that holds a literal; `uint64` above the
 /// largest `int64`.
 pub fn literal_type(value: u64, negative: bool) -> Type {
@@ -55,6 +75,9 @@ pub fn join(a: &Type, b: &Type) -> Option<Type> {
         (Int { size: s, signed: x }, Int { size: t, signed: y }) => Some(join_ints((*s, *x), (*t, *y))),
         (Bool, Int { .. }) | (Enum { .. }, Int { .. }) => Some(widen(b)),
         (Int { .. }, Bool | Enum { .. }) => Some(widen(a)),
+        (Enum { ctype: x, size: s, .. }, Enum { ctype: y, size: t, .. }) if x == y => {
+            Some(if s > t { a.clone() } else { b.clone() })
+        }
         (Enum { .. }, Enum { .. }) => Some(Type::I64),
         (Str { size: s }, Str { size: t }) => Some(Str { size: *s.max(t) }),
         (Str { size: s }, CharArray { len }) | (CharArray { len }, Str { size: s }) => {

@@ -231,17 +231,32 @@ fn other(c: &mut Checker, call: &Call, at: Span) -> Typed {
     None
 }
 
+/// The N of `$N` or `str($N)`.
+fn text_parameter(e: &ast::Expr) -> Option<u32> {
+    match &e.kind {
+        ast::ExprKind::Positional(n) => Some(*n),
+        ast::ExprKind::Call { name, args } if name.value == "str" => match args.as_slice() {
+            [ast::Expr { kind: ast::ExprKind::Positional(n), .. }] => Some(*n),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// `$N` or `str($N)`, if the script is built to be run with a value for it at once.
 fn given_text(c: &Checker, e: &ast::Expr) -> Option<String> {
-    let n = match &e.kind {
-        ast::ExprKind::Positional(n) => *n,
-        ast::ExprKind::Call { name, args } if name.value == "str" => match args.as_slice() {
-            [ast::Expr { kind: ast::ExprKind::Positional(n), .. }] => *n,
-            _ => return None,
-        },
-        _ => return None,
-    };
-    c.env.parameters.get((n as usize).checked_sub(1)?).cloned()
+    c.env.parameters.get((text_parameter(e)? as usize).checked_sub(1)?).cloned()
+}
+
+/// What to do about a parameter that decides what is built.
+fn parameter_help(e: &ast::Expr) -> Option<String> {
+    let option = matches!(&e.kind, ast::ExprKind::Call { name, .. } if name.value == "getopt");
+    match text_parameter(e) {
+        Some(n) => Some(format!(
+            "a tracer learns `${n}` when it starts, which is too late here: write it out, or use `btc run SCRIPT ARGS`"
+        )),
+        None => option.then(|| "a tracer learns its options when it starts, which is too late here".into()),
+    }
 }
 
 /// As [`given_text`], for a number.
@@ -260,7 +275,11 @@ fn constant_text(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<Vec<u8>> 
     let value = c.value(e)?;
     match value.kind {
         crate::hir::tree::ExprKind::Str(bytes) => Some(bytes),
-        _ => c.error("E0403", e.span, format!("{what} must be a text literal"), "not a literal"),
+        _ => {
+            let d = Diagnostic::error("E0403", format!("{what} must be a text literal")).at(e.span, "not a literal");
+            c.report(parameter_help(e).into_iter().fold(d, Diagnostic::help));
+            None
+        }
     }
 }
 
@@ -277,7 +296,11 @@ fn constant_integer(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<i64> {
     let value = c.value(e)?;
     match super::checker::literal(&value) {
         Some(v) => Some(v as i64),
-        None => c.error("E0404", e.span, format!("{what} must be a constant"), "not a constant"),
+        None => {
+            let d = Diagnostic::error("E0404", format!("{what} must be a constant")).at(e.span, "not a constant");
+            c.report(parameter_help(e).into_iter().fold(d, Diagnostic::help));
+            None
+        }
     }
 }
 

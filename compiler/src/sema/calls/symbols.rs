@@ -1,6 +1,6 @@
 //! Functions on symbols, stacks, processes, time and what the target looks up.
 
-use super::{Call, constant_string, integer};
+use super::{Call, constant_string, integer, text_parameter};
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Clock, Expr, ExprKind, Intrinsic, PidNamespace, ProgramKind};
 use crate::hir::types::Type;
@@ -80,17 +80,10 @@ pub(super) fn kaddr(c: &mut Checker, call: &Call) -> Typed {
     Some(c.start(StartValue::KernelAddress(name), Type::U64, call.span))
 }
 
-/// A text that the tracer looks up when it starts: written out, or the parameter of
-/// `str($N)`, which goes into the payload as `$N`.
+/// A text that the tracer looks up when it starts: written out, or a parameter, which
+/// goes into the payload as `$N`.
 fn name_or_parameter(c: &mut Checker, e: &ast::Expr, what: &str) -> Option<String> {
-    let parameter = match &e.kind {
-        ast::ExprKind::Call { name, args } if name.value == "str" => match args.as_slice() {
-            [ast::Expr { kind: ast::ExprKind::Positional(n), .. }] => Some(*n),
-            _ => None,
-        },
-        _ => None,
-    };
-    match parameter {
+    match text_parameter(e) {
         Some(n) => {
             c.positional(n).text = true;
             Some(format!("${n}"))

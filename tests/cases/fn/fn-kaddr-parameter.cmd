@@ -1,0 +1,1 @@
+args: vfs_read /sys/fs/cgroup
