@@ -253,6 +253,10 @@ impl<'a> Tracer<'a> {
         let status = self.actions.exit.take();
         crate::notify_service_manager("STOPPING=1");
         self.close_gate();
+        if let (Some(ring), true) = (&mut self.ring, status.is_some()) {
+            // What other probes still sent after `exit()` does not count.
+            ring.consume(|_| true);
+        }
         for unit in &self.plan.units {
             if context.manifest.programs[unit.program].attach == AttachPoint::End {
                 self.run_unit(unit);
