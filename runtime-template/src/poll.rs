@@ -384,11 +384,15 @@ pub fn leave_detaching() {
     // SAFETY: the child calls only async-signal-safe functions and exits, which
     // closes what it holds.
     unsafe {
+        let (mut ends, mut byte) = ([-1i32; 2], 0u8);
+        libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC);
         if libc::fork() == 0 {
             libc::setsid();
-            for fd in 0..3 {
+            for fd in [0, 1, 2, ends[1]] {
                 libc::close(fd);
             }
+            // Whoever closes last waits: until the tracer is gone, that must not be the tracer.
+            libc::read(ends[0], (&raw mut byte).cast(), 1);
             libc::_exit(0);
         }
     }
