@@ -17,7 +17,7 @@ use btc_payload::start::Feature;
 use libbpf_rs::{
     AsRawLibbpf, MapCore, Object, ObjectBuilder, OpenObject, OpenProgramMut, PrintLevel, libbpf_sys as bpf, set_print,
 };
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::Mutex;
 
 /// What libbpf said; it reports through a global callback only.
@@ -280,6 +280,12 @@ fn failure(context: &Context<'_>, what: &str, error: &libbpf_rs::Error) -> anyho
 }
 
 impl Loaded {
+    /// Runs of programs that the kernel left out, see [`sys::recursion_misses`].
+    pub fn recursion_misses(&self) -> u64 {
+        let programs = self.objects.iter().flatten().flat_map(Object::progs);
+        programs.map(|p| sys::recursion_misses(p.as_fd().as_raw_fd())).sum()
+    }
+
     /// The program of a unit.
     pub fn program(&self, context: &Context<'_>, unit: &Unit) -> Result<BorrowedFd<'_>> {
         let object = self.objects.get(unit.instance).and_then(Option::as_ref).context("an instance was not loaded")?;
@@ -287,7 +293,7 @@ impl Loaded {
         let found = object.progs().find(|p| p.name() == function.as_str());
         let Some(program) = found else { bail!("the object has no program {function}") };
         // SAFETY: the descriptor belongs to the object, which lives as long as `self`.
-        Ok(unsafe { BorrowedFd::borrow_raw(std::os::fd::AsRawFd::as_raw_fd(&program.as_fd())) })
+        Ok(unsafe { BorrowedFd::borrow_raw(program.as_fd().as_raw_fd()) })
     }
 
     /// A map of the manifest; `None` when the object has no such map.
@@ -296,6 +302,6 @@ impl Loaded {
         let object = self.objects.get(self.first)?.as_ref()?;
         let map = object.maps().find(|m| m.name() == symbol.as_str())?;
         // SAFETY: as above.
-        Some(unsafe { BorrowedFd::borrow_raw(std::os::fd::AsRawFd::as_raw_fd(&map.as_fd())) })
+        Some(unsafe { BorrowedFd::borrow_raw(map.as_fd().as_raw_fd()) })
     }
 }

@@ -326,9 +326,15 @@ impl<'a> Tracer<'a> {
         }
         self.checked = Instant::now();
         let context = self.actions.context;
-        let Some(map) = context.manifest.maps.iter().position(|m| m.role == MapRole::Losses) else { return };
-        let Some(fd) = self.actions.loaded.map(context, MapId(map as u32)) else { return };
-        let now = maps::read_counters(fd, LOSS_COUNTERS, sys::possible_cpus());
+        let map = context.manifest.maps.iter().position(|m| m.role == MapRole::Losses);
+        let fd = map.and_then(|map| self.actions.loaded.map(context, MapId(map as u32)));
+        let mut now = match fd {
+            Some(fd) => maps::read_counters(fd, LOSS_COUNTERS, sys::possible_cpus()),
+            None => self.lost.clone(),
+        };
+        if at_end {
+            now[LossCounter::Scratch as usize] += self.actions.loaded.recursion_misses();
+        }
         let fresh = |c: LossCounter| now[c as usize].wrapping_sub(self.lost[c as usize]);
         let (events, skipped, full) =
             (fresh(LossCounter::Events), fresh(LossCounter::Scratch), fresh(LossCounter::MapFull));

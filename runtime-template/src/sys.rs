@@ -152,11 +152,21 @@ pub fn count_run_time() -> io::Result<OwnedFd> {
 
 /// Nanoseconds that a program has run, and how often, while that was counted.
 pub fn run_time(program: RawFd) -> io::Result<(u64, u64)> {
+    program_info(program).map(|info| (info.run_time_ns, info.run_cnt))
+}
+
+/// How often the kernel did not run a program because one ran on that CPU already
+/// (Linux 5.12; 0 before).
+pub fn recursion_misses(program: RawFd) -> u64 {
+    program_info(program).map_or(0, |info| info.recursion_misses)
+}
+
+fn program_info(program: RawFd) -> io::Result<bpf::bpf_prog_info> {
     let mut info = bpf::bpf_prog_info::default();
     let mut size = size_of_val(&info) as u32;
     // SAFETY: the buffer has the stated size.
     let r = unsafe { bpf::bpf_obj_get_info_by_fd(program, (&raw mut info).cast(), &mut size) };
-    if r < 0 { Err(io::Error::last_os_error()) } else { Ok((info.run_time_ns, info.run_cnt)) }
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
 }
 
 /// Waits until every BPF program that runs now has ended: this command of
