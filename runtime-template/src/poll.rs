@@ -253,6 +253,10 @@ impl<'a> Tracer<'a> {
         let status = self.actions.exit.take();
         crate::notify_service_manager("STOPPING=1");
         self.close_gate();
+        if let (Some(ring), true) = (&mut self.ring, status.is_some()) {
+            // What other probes still sent after `exit()` does not count.
+            ring.consume(|_| true);
+        }
         for unit in &self.plan.units {
             if context.manifest.programs[unit.program].attach == AttachPoint::End {
                 self.run_unit(unit);
@@ -386,11 +390,15 @@ pub fn leave_detaching() {
     // SAFETY: the child calls only async-signal-safe functions and exits, which
     // closes what it holds.
     unsafe {
+        let (mut ends, mut byte) = ([-1i32; 2], 0u8);
+        libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC);
         if libc::fork() == 0 {
             libc::setsid();
-            for fd in 0..3 {
+            for fd in [0, 1, 2, ends[1]] {
                 libc::close(fd);
             }
+            // Whoever closes last waits: until the tracer is gone, that must not be the tracer.
+            libc::read(ends[0], (&raw mut byte).cast(), 1);
             libc::_exit(0);
         }
     }

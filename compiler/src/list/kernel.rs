@@ -10,7 +10,7 @@ use crate::btf::source::Found;
 use crate::btf::tracepoint::{self, FieldPlace, TracepointField, TracepointFormat};
 use crate::btf::{BtfSources, Kind};
 use anyhow::{Context, Result};
-use btc_payload::probe::{is_pattern, pattern_matches};
+use btc_payload::probe::{is_pattern, left_out, pattern_matches};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,6 +21,9 @@ const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Present if the kernel can attach kprobes through perf (4.17).
 const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// What the kernel does not let kprobes into: lines are `START-END<tab>NAME`, with ` [MODULE]`.
+const BLOCKED: &str = "/sys/kernel/debug/kprobes/blacklist";
 
 /// Functions by module.
 type Functions = BTreeMap<String, BTreeSet<String>>;
@@ -138,7 +141,7 @@ impl Facts {
                 Some(path) => fs::read_to_string(path).map_err(|e| self.note(format!("{}: {e}", path.display()))).ok(),
                 None => tracefs_file("available_filter_functions"),
             };
-            match listed.filter(|text| !text.is_empty()) {
+            let mut found = match listed.filter(|text| !text.is_empty()) {
                 Some(text) => filter_functions(&text),
                 None if self.traceable.is_none() && Path::new(KPROBE_PMU).exists() => {
                     text_symbols(&fs::read_to_string("/proc/kallsyms").unwrap_or_default())
@@ -147,7 +150,9 @@ impl Facts {
                     self.note("the kernel shows no functions to trace (available_filter_functions)");
                     Functions::new()
                 }
-            }
+            };
+            remove_blocked(&mut found, &fs::read_to_string(BLOCKED).unwrap_or_default());
+            found
         })
     }
 
@@ -189,7 +194,9 @@ fn tracefs_file(name: &str) -> Option<String> {
 
 fn events_below(root: &Path, category: &str, event: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for c in directories(root).into_iter().filter(|c| pattern_matches(category, c)) {
+    // Those of ftrace itself cannot be switched on (kernel/trace/trace_export.c).
+    let usable = |c: &String| c != "ftrace" && pattern_matches(category, c);
+    for c in directories(root).into_iter().filter(usable) {
         let events = directories(&root.join(&c)).into_iter().filter(|e| pattern_matches(event, e));
         found.extend(events.map(|e| (c.clone(), e)));
     }
@@ -208,12 +215,19 @@ fn filter_functions(text: &str) -> Functions {
     let mut found = Functions::new();
     for line in text.lines() {
         let (name, owner) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-        // Places that ftrace gave up on (kernel/trace/ftrace.c, FTRACE_INVALID_FUNCTION).
-        if !name.starts_with("__ftrace_invalid_address__") {
-            insert(&mut found, owner, name);
-        }
+        insert(&mut found, owner, name);
     }
     found
+}
+
+fn remove_blocked(found: &mut Functions, blocked: &str) {
+    for line in blocked.lines() {
+        let mut parts = line.split_ascii_whitespace().skip(1);
+        if let Some(name) = parts.next() {
+            let owner = parts.next().map_or("vmlinux", |m| m.trim_matches(['[', ']']));
+            found.get_mut(owner).map(|names| names.remove(name));
+        }
+    }
 }
 
 /// Lines are `address type name` or `address type name [module]`.
@@ -232,6 +246,9 @@ fn text_symbols(text: &str) -> Functions {
 }
 
 fn insert(found: &mut Functions, owner: &str, name: &str) {
+    if left_out(name) {
+        return;
+    }
     let owner = owner.trim().trim_start_matches('[').trim_end_matches(']');
     let owner = if owner.is_empty() { "vmlinux" } else { owner };
     match found.get_mut(owner) {
@@ -267,6 +284,10 @@ mod tests {
         let found = filter_functions(text);
         assert_eq!(found["vmlinux"], BTreeSet::from(["vfs_read".to_string()]));
         assert_eq!(found["xfs"], BTreeSet::from(["xfs_read".to_string()]));
+        let mut found = filter_functions("f\nrcu_read\ng.part.0\nh\nx_h [x]\n");
+        remove_blocked(&mut found, "0x0-0x8\th\n0x0-0x8\tx_h [x]\n");
+        assert_eq!(found["vmlinux"], BTreeSet::from(["f".to_string()]));
+        assert!(found["x"].is_empty());
         let text = "0 T vfs_read\n0 t part.0\n0 D data\n0 t xfs_read\t[xfs]\n0 t __pfx_f\n";
         let found = text_symbols(text);
         assert_eq!(found["vmlinux"], BTreeSet::from(["vfs_read".to_string()]));

@@ -151,7 +151,7 @@ fn fentry(facts: &Facts, query: &Query, exit: bool) -> Result<Vec<Entry>> {
         let mut shown = Vec::new();
         if facts.verbose {
             shown = params(&blob, id, None);
-            shown.extend(exit.then(|| returned(&blob, id)));
+            shown.extend(if exit { returned(&blob, id) } else { None });
         }
         found.push(Entry { text: format!("{module}:{name}"), params: shown });
     }
@@ -163,7 +163,7 @@ fn kprobes(facts: &Facts, query: &Query, ret: bool) -> Result<Vec<Entry>> {
     for (module, name) in facts.functions(query.target, query.name) {
         let described = facts.verbose.then(|| facts.btf_functions(Some(&module), &name).pop()).flatten();
         let params = match described {
-            Some((_, _, blob, id)) if ret => vec![returned(&blob, id)],
+            Some((_, _, blob, id)) if ret => vec![returned(&blob, id).unwrap_or_else(|| "void".into())],
             Some((_, _, blob, id)) => params(&blob, id, Some("arg")),
             None => Vec::new(),
         };
@@ -252,9 +252,11 @@ fn params(blob: &Found, function: u32, numbered: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-fn returned(blob: &Found, function: u32) -> String {
+/// What a function returns; none if nothing.
+fn returned(blob: &Found, function: u32) -> Option<String> {
     let (id, _) = prototype(&blob.btf, function);
-    CText { btf: &blob.btf }.parameter(blob.btf.record(id).size_or_type, "retval")
+    let ty = Some(blob.btf.record(id).size_or_type).filter(|&ty| ty != 0)?;
+    Some(CText { btf: &blob.btf }.parameter(ty, "retval"))
 }
 
 fn skip(mut lines: Vec<String>, count: usize) -> Vec<String> {

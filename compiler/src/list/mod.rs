@@ -274,6 +274,8 @@ mod tests {
                 "    int retval",
             ]
         );
+        let nothing = reference(&["fexit:vmlinux:fput", "kretprobe:fput"], true);
+        assert_eq!(nothing, ["fexit:vmlinux:fput", "    struct file * file", "kretprobe:fput", "    void"]);
         assert_eq!(reference(&["it:task"], true), ["iter:task", "    struct task_struct * task"]);
         let switch = reference(&["rawtracepoint:sched_switch"], true);
         assert_eq!(switch[1..3], ["    bool preempt", "    struct task_struct * prev"]);

@@ -286,13 +286,14 @@ impl Checker<'_> {
     /// An argument of a traced kernel function, by name.
     fn function_argument(&mut self, attach: &AttachPoint, name: &ast::Name, span: Span) -> Typed {
         let (what, params, skip) = self.function_parameters(attach, span)?;
+        let params = params.get(skip as usize..).unwrap_or_default();
         let at = params.iter().position(|(n, _)| n.as_deref() == Some(name.value.as_str()));
         let Some(at) = at else {
             let names = params.iter().filter_map(|(n, _)| n.as_ref().map(|n| n.to_string())).collect();
             return self.unknown_field(&what, &name.value, names, name.span);
         };
         let ty = types::from_ctype(self.types(), params[at].1, Space::Kernel);
-        let position = at as u32 - skip;
+        let position = at as u32;
         Some(Expr { kind: ExprKind::Argument { name: name.value.clone(), position }, ty, span })
     }
 
@@ -322,9 +323,16 @@ impl Checker<'_> {
                 // (include/linux/tracepoint.h); the first is new in 6.x. The type of
                 // `btf_trace_NAME` has the same parameters, but no names.
                 let name = event.as_literal().unwrap_or_default().to_string();
-                let found = ["__probestub_", "__traceiter_"]
-                    .iter()
-                    .find_map(|prefix| self.types().find_func(&format!("{prefix}{name}"), None));
+                let pattern = btc_payload::probe::is_pattern(&name);
+                let found = ["__probestub_", "__traceiter_"].iter().find_map(|prefix| {
+                    let mut wanted = format!("{prefix}{name}");
+                    if pattern {
+                        // As of the first that matches; the tracer looks each one's up.
+                        let list = self.types().functions(|n| btc_payload::probe::pattern_matches(&wanted, n));
+                        wanted = list.first()?.1.to_string();
+                    }
+                    self.types().find_func(&wanted, None)
+                });
                 (name, found.and_then(|f| self.types().signature(f.ty)))
             }
             _ => return None,

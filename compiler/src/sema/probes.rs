@@ -259,10 +259,21 @@ pub fn shown(provider: &Provider, point: &ast::AttachPoint, attach: &AttachPoint
         };
         return format!("{}:us:{microseconds}", provider.name);
     }
-    match point.text.split_once(':') {
-        Some((_, rest)) => format!("{}:{rest}", provider.name),
+    let count = match attach {
+        AttachPoint::Interval(Period { count: Number::Literal(n), .. })
+        | AttachPoint::Profile(Period { count: Number::Literal(n), .. })
+        | AttachPoint::Software { count: Some(Number::Literal(n)), .. }
+        | AttachPoint::Hardware { count: Some(Number::Literal(n)), .. } => Some(n),
+        _ => None,
+    };
+    match (point.text.split_once(':'), count) {
+        // A count may be written as 1e6.
+        (Some((_, rest)), Some(n)) => {
+            format!("{}:{}:{n}", provider.name, rest.rsplit_once(':').map_or(rest, |(event, _)| event))
+        }
+        (Some((_, rest)), None) => format!("{}:{rest}", provider.name),
         // BEGIN and END as they are written.
-        None => point.text.clone(),
+        (None, _) => point.text.clone(),
     }
 }
 

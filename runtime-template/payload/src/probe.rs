@@ -58,6 +58,17 @@ pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
+/// May no pattern stand for this kernel function? Tracing the first ones can hang a machine,
+/// though the kernel allows it (its own tests, prog_tests/kprobe_multi_test.c, leave them
+/// out); a part that the compiler cut off a function has arguments of its own; the last is a
+/// place that ftrace gave up on (kernel/trace/ftrace.c, FTRACE_INVALID_FUNCTION).
+pub fn left_out(function: &str) -> bool {
+    matches!(function, "arch_cpu_idle" | "default_idle" | "bpf_dispatcher_xdp_func")
+        || function.starts_with("rcu_")
+        || function.contains(".part.")
+        || function.starts_with("__ftrace_invalid_address__")
+}
+
 /// Shell-style match of `pattern` (`*`, `?`, `[a-z]`, `[!a]`) against all of `text`.
 pub fn pattern_matches(pattern: &str, text: &str) -> bool {
     let (p, t) = (pattern.as_bytes(), text.as_bytes());

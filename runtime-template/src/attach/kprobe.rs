@@ -186,7 +186,9 @@ fn explain(symbol: &str, error: io::Error) -> anyhow::Error {
         Some(libc::EADDRNOTAVAIL) => {
             "several functions have this name; with --unsafe one can be probed by its address: "
         }
-        Some(libc::EINVAL) if is_blocked(name) => "it is on the kernel's list of what must not be probed",
+        Some(libc::EINVAL) if functions::blocked(&functions::blacklist()).any(|n| n == name) => {
+            "it is on the kernel's list of what must not be probed"
+        }
         // Kernels before 6.7 take the first.
         Some(libc::EINVAL) if found.contains(',') => {
             "several functions have this name, and the first cannot be traced; with --unsafe one can be probed \
@@ -212,10 +214,4 @@ fn symbols(mut pick: impl FnMut(u64, &str) -> Option<String>) -> String {
         found.len() < SHOWN
     });
     found.join(", ")
-}
-
-/// Lines are `START-END<tab>NAME` (kernel/kprobes.c).
-fn is_blocked(name: &str) -> bool {
-    let list = std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap_or_default();
-    list.lines().any(|l| l.split_whitespace().nth(1) == Some(name))
 }

@@ -379,7 +379,7 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
                 }
             }
             (Operand::Argument { name }, How::RawTracepoint { event }) => {
-                let found = context.btf()?.tracepoint_argument(event, name)?;
+                let found = raw_tracepoint::argument(context, event, name)?;
                 (argument(found, name, event)?.index * 8, None)
             }
             (Operand::Argument { name }, How::Fentry { function }) => {
@@ -393,9 +393,14 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
                 match arguments.get(usize::from(*argument)) {
                     Some(Ok(numbers)) => (numbers[*part as usize], None),
                     Some(Err(text)) => bail!("arg{argument} lies where it cannot be read: {text}"),
-                    // What matches a pattern may have fewer; zeros are the operand `$0`.
-                    None if is_pattern(&program.attach) => (0, None),
-                    None => bail!("there is no arg{argument}: the probe has {} arguments", arguments.len()),
+                    // Zeros are the operand `$0`. What matches a pattern may well have fewer.
+                    None => {
+                        if *part as usize == 0 && !is_pattern(&program.attach) && !context.options.no_warnings {
+                            let (place, count) = (context.place(program.location), arguments.len());
+                            eprintln!("WARNING: {place}: the probe has {count} arguments: arg{argument} is 0");
+                        }
+                        (0, None)
+                    }
                 }
             }
             _ => bail!("the payload is inconsistent: an operand does not fit probe {}", program.written),

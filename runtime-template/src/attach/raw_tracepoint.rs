@@ -3,6 +3,7 @@
 use super::{Found, How};
 use crate::context::Context;
 use crate::sys;
+use crate::target::btf::{Argument, Btf};
 use anyhow::{Context as _, Result};
 use btc_payload::probe::{Text, is_pattern, pattern_matches};
 use std::ffi::CString;
@@ -69,6 +70,20 @@ fn names(btf: &[u8], pattern: &str) -> Vec<String> {
     let strings = btf.split(|&b| b == 0).filter_map(|s| s.strip_prefix(b"btf_trace_"));
     let names = strings.filter_map(|s| std::str::from_utf8(s).ok());
     names.filter(|n| pattern_matches(pattern, n)).map(str::to_string).collect()
+}
+
+/// Where an argument is, by the types of the kernel or of the module that has the event.
+pub fn argument(context: &Context<'_>, event: &str, name: &str) -> Result<Option<Argument>> {
+    let own = context.btf()?.tracepoint_argument(event, name);
+    if own.is_ok() {
+        return own;
+    }
+    let has =
+        |m: &String| m != KERNEL && std::fs::read(Path::new(BTF).join(m)).is_ok_and(|b| !names(&b, event).is_empty());
+    match modules().into_iter().find(has) {
+        Some(m) => Btf::module(&m, Btf::kernel(context.options.btf.as_deref())?)?.tracepoint_argument(event, name),
+        None => own,
+    }
 }
 
 /// Attaches.

@@ -5,7 +5,7 @@
 //! files take tens of milliseconds.
 
 use anyhow::{Context, Result};
-use btc_payload::probe::pattern_matches;
+use btc_payload::probe::{left_out, pattern_matches};
 use std::io::{BufRead, BufReader};
 
 /// A kernel function.
@@ -21,7 +21,7 @@ pub struct Function {
 pub fn matching(module: Option<&str>, pattern: &str, listed: Option<&str>) -> Result<Vec<Function>> {
     let mut found = Vec::new();
     let mut consider = |name: &str, owner: &str| {
-        if pattern_matches(pattern, name) && module.is_none_or(|m| pattern_matches(m, owner)) {
+        if pattern_matches(pattern, name) && module.is_none_or(|m| pattern_matches(m, owner)) && !left_out(name) {
             found.push(Function { name: name.into(), module: owner.into() });
         }
     };
@@ -31,7 +31,23 @@ pub fn matching(module: Option<&str>, pattern: &str, listed: Option<&str>) -> Re
     }
     found.sort();
     found.dedup();
+    for name in blocked(&blacklist()) {
+        if let Ok(place) = found.binary_search_by(|f| f.name.as_str().cmp(name)) {
+            found.remove(place);
+        }
+    }
     Ok(found)
+}
+
+/// What the kernel does not let kprobes into; empty where debugfs is not mounted.
+pub fn blacklist() -> String {
+    std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist").unwrap_or_default()
+}
+
+/// The functions in it. Lines are `START-END<tab>NAME`, with ` [MODULE]` behind it for one of
+/// a module (kernel/kprobes.c).
+pub fn blocked(blacklist: &str) -> impl Iterator<Item = &str> {
+    blacklist.lines().filter_map(|l| l.split_ascii_whitespace().nth(1))
 }
 
 /// Path of `available_filter_functions` when it can be read.

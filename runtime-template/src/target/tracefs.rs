@@ -49,7 +49,8 @@ pub fn matching(category: &str, event: &str) -> Result<Vec<(String, String)>> {
     }
     let mut found = Vec::new();
     for c in directories(&root)?.into_iter().filter(|c| pattern_matches(category, c)) {
-        for e in directories(&root.join(&c))?.into_iter().filter(|e| pattern_matches(event, e)) {
+        // Those of ftrace itself cannot be switched on (kernel/trace/trace_export.c).
+        for e in directories(&root.join(&c))?.into_iter().filter(|e| c != "ftrace" && pattern_matches(event, e)) {
             found.push((c.clone(), e));
         }
     }

@@ -1,5 +1,3 @@
 pre: cc -O1 -o /tmp/btc-tests/work/operands3 /tmp/btc-tests/fix/operands.c
 c: /tmp/btc-tests/work/operands3
-exit: !0
 streams: stderr
-oracle: none
