@@ -100,16 +100,29 @@ pub static SETTINGS: &[Setting] = &[
 ];
 
 /// Settings of older versions that mean nothing any more.
-const GONE: &[&str] = &["symbol_source", "unstable_addr", "unstable_import", "unstable_macro", "unstable_map_decl"];
+const GONE: &[&str] = &[
+    "max_type_res_iterations",
+    "symbol_source",
+    "unstable_addr",
+    "unstable_import",
+    "unstable_macro",
+    "unstable_map_decl",
+];
+
+/// Names of older versions.
+const RENAMED: &[(&str, &str)] =
+    &[("cat_bytes_max", "max_cat_bytes"), ("map_keys_max", "max_map_keys"), ("strlen", "max_strlen")];
 
 /// Name of `max_strlen` before 0.23.
 const OLD_STRLEN: &str = "BPFTRACE_STRLEN";
 
 /// The setting of a name.
 pub fn find(name: &str) -> Option<&'static Setting> {
-    let name = name.strip_prefix("BPFTRACE_").map(str::to_ascii_lowercase).unwrap_or_else(|| name.to_string());
     // The block takes the names of the environment, too, in either case.
-    SETTINGS.iter().find(|s| s.name == name.to_ascii_lowercase())
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_prefix("bpftrace_").unwrap_or(&name);
+    let name = RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
+    SETTINGS.iter().find(|s| s.name == name)
 }
 
 /// Names of all settings.
@@ -126,16 +139,18 @@ pub fn value<'a>(settings: &'a [(String, String)], name: &str) -> Option<&'a str
 pub fn check(setting: &Setting, value: &str) -> Result<String, String> {
     match setting.form {
         Form::Text => Ok(value.to_string()),
-        Form::Bool => match value {
-            "1" | "true" => Ok("1".into()),
-            "0" | "false" => Ok("0".into()),
-            _ => Err("true or false is expected".into()),
+        Form::Bool => match truth(value) {
+            Some(on) => Ok(u8::from(on).to_string()),
+            None => Err("true or false is expected".into()),
         },
         Form::Unstable => match value.to_ascii_lowercase().as_str() {
-            "enable" | "true" | "1" => Ok("enable".into()),
-            "error" | "false" | "0" => Ok("error".into()),
+            "enable" => Ok("enable".into()),
+            "error" => Ok("error".into()),
             "warn" => Ok("warn".into()),
-            _ => Err("enable, warn or error is expected".into()),
+            word => match truth(word) {
+                Some(on) => Ok(if on { "enable" } else { "error" }.into()),
+                None => Err("enable, warn or error is expected".into()),
+            },
         },
         Form::Number(low, high) => match value.parse::<u64>() {
             Ok(n) if (low..=high).contains(&n) => Ok(n.to_string()),
@@ -145,6 +160,15 @@ pub fn check(setting: &Setting, value: &str) -> Result<String, String> {
             Some(w) => Ok(w.to_string()),
             None => Err(format!("one of {} is expected", words.join(", "))),
         },
+    }
+}
+
+/// The words and numbers that stand for true and false.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        number => number.parse::<u64>().ok().map(|n| n != 0),
     }
 }
 

@@ -465,26 +465,6 @@ impl Checker<'_> {
             false => self.error("E0259", inner.span, "this is not known while compiling", "comptime wants a constant"),
         }
     }
-
-    fn typeinfo(&mut self, of: &ast::TypeOrExpr, span: Span) -> Typed {
-        calls::unstable(self, span, "unstable_typeinfo", "`typeinfo`")?;
-        let ty = self.type_of(of)?;
-        let base = match &ty {
-            Type::Int { .. } | Type::Bool => "int",
-            Type::Str { .. } => "string",
-            Type::Pointer { .. } => "pointer",
-            Type::Array { .. } | Type::CharArray { .. } => "array",
-            Type::Struct { .. } => "struct",
-            Type::Tuple(_) => "tuple",
-            Type::Record(_) => "record",
-            _ => "other",
-        };
-        let full = self.spell(&ty);
-        let elements = vec![constant(0, Type::I64, span), text(base.as_bytes(), span), text(full.as_bytes(), span)];
-        let names = ["btf_id", "base_type", "full_type"];
-        let ty = Type::Record(names.iter().zip(&elements).map(|(n, e)| (n.to_string(), e.ty.clone())).collect());
-        Some(Expr { kind: ExprKind::Tuple { elements, evaluation: vec![0, 1, 2] }, ty, span })
-    }
 }
 
 /// The type something has that is counted: integers have 64 bits, signed ones

@@ -22,6 +22,7 @@ mod rounds;
 mod stmt;
 mod script;
 mod typeexpr;
+mod typeinfo;
 pub mod types;
 mod userargs;
 

@@ -44,8 +44,15 @@ pub(super) fn str(c: &mut Checker, call: &Call) -> Typed {
         None => None,
     };
     if matches!(value.ty, Type::Str { .. } | Type::CharArray { .. }) {
+        // What memory holds is cut to the longest text, like what a pointer points to.
+        let long = matches!(value.ty, Type::CharArray { len } if len > max);
         let text = c.decay(value);
-        let Some(length) = length else { return Some(text) };
+        let Some(length) = length else {
+            return match long {
+                true => call_of(Intrinsic::ReadStr, vec![text], Type::Str { size: max + 1 }, call),
+                false => Some(text),
+            };
+        };
         return match text.kind {
             ExprKind::Str(_) => cut(text, length, call),
             _ => shortened(text, length, call),
