@@ -161,8 +161,7 @@ impl Generator {
     }
 
     fn map_number(&mut self, depth: usize) -> String {
-        // 0.27.1 has a bucket in the keys of histograms, which it forgets when asked for one.
-        let known = |m: &&Map| !m.keys.is_empty() && !(self.common() && m.aggregation.contains("hist"));
+        let known = |m: &&Map| !m.keys.is_empty() && self.can_be_asked(m);
         let keyed: Vec<Map> = self.maps.iter().filter(known).cloned().collect();
         if self.unordered || keyed.is_empty() {
             return self.macro_call(depth);

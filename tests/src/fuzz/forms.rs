@@ -165,7 +165,7 @@ impl Generator {
     }
 
     fn condition_on_deletion(&mut self, depth: usize) -> Vec<Node> {
-        let known = |m: &&Map| m.keys.len() == 1 && !(self.common() && m.aggregation.contains("hist"));
+        let known = |m: &&Map| m.keys.len() == 1 && self.can_be_asked(m);
         let list: Vec<Map> = self.maps.iter().filter(known).cloned().collect();
         if list.is_empty() {
             return vec![self.printf_line()];

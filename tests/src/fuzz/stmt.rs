@@ -431,8 +431,7 @@ impl Generator {
     }
 
     fn deletion(&mut self) -> Node {
-        // As for has_key(): a histogram's entry stays in 0.27.1.
-        let known = |m: &&Map| !m.keys.is_empty() && !(self.common() && m.aggregation.contains("hist"));
+        let known = |m: &&Map| !m.keys.is_empty() && self.can_be_asked(m);
         let list: Vec<Map> = self.maps.iter().filter(known).cloned().collect();
         if list.is_empty() {
             return self.assignment();
