@@ -19,6 +19,7 @@ mod isel;
 mod legalize;
 mod order;
 pub mod print;
+mod raise;
 mod regalloc;
 mod saves;
 mod sink;
@@ -143,6 +144,7 @@ pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
     let mut ir = func.ir.clone();
     legalize::legalize(&mut ir, &module.symbols).map_err(|m| internal("legalisation", m))?;
     canon::merge_clones(&mut ir);
+    raise::raise_combinations(&mut ir);
     sink::sink_steps(&mut ir);
     sink::sink_single_uses(&mut ir);
     let draft = isel::select(&ir, &module.symbols).map_err(|m| internal("selection", m))?;

@@ -181,7 +181,7 @@ fn compare(dir: &Path) -> ExitCode {
             continue;
         }
         let [there, here] = [&out, &here].map(|p| String::from_utf8_lossy(&std::fs::read(p).unwrap()).into_owned());
-        match check::same("elsewhere", &here, &check::normal(&there)) {
+        match check::same("elsewhere", &check::normal(&here), &check::normal(&there)) {
             Ok(()) => same += 1,
             Err(found) => {
                 bad += 1;

@@ -161,7 +161,8 @@ impl Generator {
     }
 
     fn map_number(&mut self, depth: usize) -> String {
-        let keyed: Vec<Map> = self.maps.iter().filter(|m| !m.keys.is_empty()).cloned().collect();
+        let known = |m: &&Map| !m.keys.is_empty() && self.can_be_asked(m);
+        let keyed: Vec<Map> = self.maps.iter().filter(known).cloned().collect();
         if self.unordered || keyed.is_empty() {
             return self.macro_call(depth);
         }
@@ -260,7 +261,11 @@ impl Generator {
         if map.keys.is_empty() {
             return map.name.clone();
         }
-        let keys: Vec<_> = map.keys.iter().map(|k| self.key(k)).collect();
+        let mut keys: Vec<_> = map.keys.iter().map(|k| self.key(k)).collect();
+        // 0.27.1 writes a key twice for `@m[key]++` and its kin, and so declares its variables twice.
+        while self.common() && keys.iter().any(|key| key.contains("str_concat")) {
+            keys = map.keys.iter().map(|k| self.key(k)).collect();
+        }
         format!("{}[{}]", map.name, keys.join(", "))
     }
 

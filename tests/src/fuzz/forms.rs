@@ -165,7 +165,8 @@ impl Generator {
     }
 
     fn condition_on_deletion(&mut self, depth: usize) -> Vec<Node> {
-        let list: Vec<Map> = self.maps.iter().filter(|m| m.keys.len() == 1).cloned().collect();
+        let known = |m: &&Map| m.keys.len() == 1 && self.can_be_asked(m);
+        let list: Vec<Map> = self.maps.iter().filter(known).cloned().collect();
         if list.is_empty() {
             return vec![self.printf_line()];
         }

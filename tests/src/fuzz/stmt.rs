@@ -431,7 +431,8 @@ impl Generator {
     }
 
     fn deletion(&mut self) -> Node {
-        let list: Vec<Map> = self.maps.iter().filter(|m| !m.keys.is_empty()).cloned().collect();
+        let known = |m: &&Map| !m.keys.is_empty() && self.can_be_asked(m);
+        let list: Vec<Map> = self.maps.iter().filter(known).cloned().collect();
         if list.is_empty() {
             return self.assignment();
         }
