@@ -3,7 +3,7 @@
 //!
 //! In: calls that libbpf, libelf and the standard library could make in cases that a
 //! tracer does not have. Out: the answer that means "not possible" in each interface,
-//! so that a caller reports an error instead of going on. 100 KB of a tracer.
+//! so that a caller reports an error instead of going on. 150 KB of a tracer.
 //!
 //! * Stack unwinding. A panic aborts, and the tables that an unwinder reads are left
 //!   out (`stub.ld`). A backtrace is empty, with which the optimiser also drops the
@@ -12,8 +12,13 @@
 //!   object and the notes and symbols of binaries, never are. libbpf reads
 //!   `/proc/config.gz` for `.kconfig` variables, which the compiler does not emit.
 //!   (Debug sections, which are often compressed, are blazesym's, which brings its own.)
+//! * Translated messages. The C library's own errors go through `gettext`, which would
+//!   load catalogues, character sets and the dynamic linker. No locale is ever set, so
+//!   a message is its own translation; an assertion that fails says which, and aborts.
+//! * Of libbpf, the writer of loader programs ("light skeletons") and its usdt probes:
+//!   the tracer opens these itself.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ptr::null_mut;
 
 /// Of the Itanium C++ ABI, "Exception Handling", 1.3: the end of the stack.
@@ -21,6 +26,8 @@ const END_OF_STACK: c_int = 5;
 /// zlib's answer to an input that is no stream of its own.
 const Z_DATA_ERROR: c_int = -3;
 const Z_STREAM_ERROR: c_int = -2;
+/// libbpf's pointers carry an error number negated, as the kernel's.
+const NOT_SUPPORTED: *mut c_void = -(libc::ENOTSUP as isize) as *mut c_void;
 
 macro_rules! left_out {
     ($($name:ident($($argument:ty),*) $(-> $result:ty)? = $value:expr;)*) => {$(
@@ -58,4 +65,47 @@ left_out! {
     gzgets(*mut c_void, *mut c_char, c_int) -> *mut c_char = null_mut();
     gzclose(*mut c_void) -> c_int = Z_STREAM_ERROR;
     crc32(usize, *const u8, c_uint) -> usize = 0;
+
+    bpf_gen__init(*mut c_void, c_int, c_int) = ();
+    bpf_gen__free(*mut c_void) = ();
+    bpf_gen__finish(*mut c_void, c_int, c_int) -> c_int = -libc::ENOTSUP;
+    bpf_gen__load_btf(*mut c_void, *const c_void, c_uint) = ();
+    bpf_gen__map_create() = ();
+    bpf_gen__map_freeze(*mut c_void, c_int) = ();
+    bpf_gen__map_update_elem(*mut c_void, c_int, *mut c_void, c_uint) = ();
+    bpf_gen__populate_outer_map(*mut c_void, c_int, c_int, c_int) = ();
+    bpf_gen__prog_load() = ();
+    bpf_gen__record_attach_target(*mut c_void, *const c_char, c_int) = ();
+    bpf_gen__record_extern() = ();
+    bpf_gen__record_relo_core(*mut c_void, *const c_void) = ();
+    usdt_manager_new(*mut c_void) -> *mut c_void = NOT_SUPPORTED;
+    usdt_manager_free(*mut c_void) = ();
+    usdt_manager_attach_usdt() -> *mut c_void = NOT_SUPPORTED;
+}
+
+/// `msgid` as it is, in whatever domain.
+///
+/// # Safety
+/// Returns its argument, which it does not look at.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dcgettext(_: *const c_char, msgid: *mut c_char, _: c_int) -> *mut c_char {
+    msgid
+}
+
+/// As `dcgettext`, under the name that the C library calls it by.
+///
+/// # Safety
+/// As `dcgettext`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __dcgettext(_: *const c_char, msgid: *mut c_char, _: c_int) -> *mut c_char {
+    msgid
+}
+
+/// # Safety
+/// The texts are those of the `assert` macro.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __assert_fail(condition: *const c_char, file: *const c_char, line: c_uint, _: *const c_char) -> ! {
+    // SAFETY: texts of the `assert` macro are constants that end in NUL.
+    let (condition, file) = unsafe { (CStr::from_ptr(condition), CStr::from_ptr(file)) };
+    panic!("{}:{line}: assertion failed: {}", file.to_string_lossy(), condition.to_string_lossy())
 }

@@ -19,7 +19,7 @@ use super::ext::{self, Ext};
 use super::local::LocalTypes;
 use super::raw::Btf;
 use super::write::{Linkage, MemberRecord, Writer};
-use crate::ctypes::{CTypeId, TypeStore};
+use crate::ctypes::{CTypeId, TypeStore, integer_of_size};
 
 /// All that the object's BTF describes.
 pub struct ObjectBtfInput<'a> {
@@ -312,17 +312,8 @@ impl Encoder<'_> {
         match part {
             MapPart::Absent | MapPart::Size(_) | MapPart::Bytes(0) => None,
             MapPart::Int { size, signed } => {
-                let name = match (size, signed) {
-                    (1, true) => "signed char",
-                    (1, false) => "unsigned char",
-                    (2, true) => "short",
-                    (2, false) => "unsigned short",
-                    (4, true) => "int",
-                    (4, false) => "unsigned int",
-                    (_, true) => "long",
-                    (_, false) => "unsigned long",
-                };
-                Some(self.writer.int(name, size, signed, false))
+                let int = integer_of_size(size, signed)?;
+                Some(self.writer.int(&int.name, size, signed, false))
             }
             MapPart::Bytes(size) => {
                 let byte = self.writer.int("unsigned char", 1, false, false);

@@ -20,11 +20,19 @@ static BTF: &[u8] = include_bytes!("../../../stdlib/reference/data/btf.pack");
 static NAMES: &[u8] = include_bytes!("../../../stdlib/reference/data/names.pack");
 static TRACEPOINTS: &[u8] = include_bytes!("../../../stdlib/reference/data/tracepoints.pack");
 static CONSTANTS: &[u8] = include_bytes!("../../../stdlib/reference/data/constants.pack");
+/// Debian's packages that the reference was made of, with their versions.
+static PACKAGES: &str = include_str!("../../../stdlib/reference/data/VERSION");
 
 /// Entry of the tracepoints that lists system calls.
 const SYSCALLS: &str = "/syscalls";
 /// Entry of the constants that lists headers.
 const HEADERS: &str = "/headers";
+
+/// The reference kernel's version, such as `6.12.107`.
+pub fn release() -> &'static str {
+    let package = PACKAGES.trim_start_matches("linux-image-");
+    package.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default()
+}
 
 /// The BTF of the reference kernel.
 pub struct ReferenceBtf {

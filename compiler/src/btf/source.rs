@@ -106,6 +106,11 @@ impl BtfSources {
         Ok(BtfSources { kernels: vec![Kernel { base, modules, index: Some(reference) }], ..BtfSources::default() })
     }
 
+    /// The bundled reference's release, if it is among these kernels.
+    pub fn reference_release(&self) -> Option<&'static str> {
+        self.kernels.iter().any(|k| k.index.is_some()).then(super::reference::release)
+    }
+
     /// The kernel this process runs on.
     pub fn running() -> Result<Self> {
         let path = Path::new(RUNNING).join("vmlinux");

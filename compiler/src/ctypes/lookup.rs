@@ -140,6 +140,11 @@ impl TypeStore {
         })
     }
 
+    /// The release of the bundled reference, if kernel types come from there.
+    pub fn reference_release(&self) -> Option<&'static str> {
+        self.inner.sources.reference_release()
+    }
+
     /// A function of the kernel: of the given module (`vmlinux` is the kernel
     /// itself), or wherever it is found first.
     pub fn find_func(&self, name: &str, module: Option<&str>) -> Option<KernelFunction> {

@@ -21,6 +21,7 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
+pub use builtin::sized as integer_of_size;
 pub use layout::{FieldDecl, Layout, LayoutError};
 pub use lookup::{KernelFunction, TagKind};
 pub use script::Redefinition;

@@ -11,7 +11,6 @@ use crate::clif::{FuncId, Symbol};
 use crate::cobject::{LinkError, Linkage, Unit};
 use crate::ctypes::TypeStore;
 use crate::elf::{self, CoreSlot, Extern, ExternId, FunctionId, Line, MapIndex, ObjectInput, Reloc, Role, Target};
-use crate::hir::tree::ProgramKind;
 use crate::lower::{self, Lowered};
 use crate::opt::{self, Level};
 use crate::span::SourceMap;
@@ -149,7 +148,7 @@ fn function(
         relocs.push(Reloc { slot, target });
     }
     let role = match what.role {
-        lower::Role::Program(kind) => Role::Program { section: section(kind) },
+        lower::Role::Program(kind) => Role::Program { section: kind.section() },
         lower::Role::Global => Role::Global { params: func.ir.signature.params.len() as u8 },
         lower::Role::Subprogram => Role::Subprogram { params: func.ir.signature.params.len() as u8 },
         lower::Role::LoopCallback => Role::Subprogram { params: 2 },
@@ -189,35 +188,6 @@ fn line(lowered: &Lowered, sources: &SourceMap, l: &bpf::Line) -> Option<Line> {
     })
 }
 
-/// The section by which libbpf knows the type of a program.
-fn section(kind: ProgramKind) -> &'static str {
-    match kind {
-        ProgramKind::RawTracepointRun | ProgramKind::RawTracepoint => "raw_tp",
-        ProgramKind::Tracepoint => "tracepoint",
-        ProgramKind::Kprobe => "kprobe",
-        ProgramKind::Kretprobe => "kretprobe",
-        ProgramKind::Uprobe => "uprobe",
-        ProgramKind::Uretprobe => "uretprobe",
-        ProgramKind::Fentry => "fentry",
-        ProgramKind::Fexit => "fexit",
-        ProgramKind::PerfEvent => "perf_event",
-        ProgramKind::Iter => "iter",
-    }
-}
-
-/// `enum bpf_map_type` (linux/bpf.h).
-fn map_type(kind: MapKind) -> u32 {
-    match kind {
-        MapKind::Hash => 1,
-        MapKind::Array | MapKind::Section => 2,
-        MapKind::PerCpuHash => 5,
-        MapKind::PerCpuArray => 6,
-        MapKind::LruHash => 9,
-        MapKind::PerCpuLruHash => 10,
-        MapKind::RingBuffer => 27,
-    }
-}
-
 fn map(m: &Map, sizes: &Sizes) -> MapDef {
     let (key, value) = match m.kind {
         MapKind::RingBuffer => (MapPart::Absent, MapPart::Absent),
@@ -234,7 +204,7 @@ fn map(m: &Map, sizes: &Sizes) -> MapDef {
             (None, _) => sizes.map_keys,
         },
     };
-    MapDef { name: m.symbol.clone(), map_type: map_type(m.kind), key, value, max_entries, flags: 0 }
+    MapDef { name: m.symbol.clone(), map_type: m.kind.bpf_map_type(), key, value, max_entries, flags: 0 }
 }
 
 fn part(ty: &ValueType, size: u32) -> MapPart {

@@ -7,9 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::ctypes::TypeStore;
-use crate::hir::tree::{
-    BinaryOp, Block, Expr, ExprKind, LocalId, Place, Probe, Program, Slot, Stmt, StmtKind, TracepointField,
-};
+use crate::hir::tree::{Block, Expr, ExprKind, LocalId, Place, Probe, Program, Slot, Stmt, StmtKind, TracepointField};
 use crate::hir::types::{Space, Type};
 use btc_payload::manifest::MapId;
 
@@ -131,7 +129,7 @@ impl Printer<'_> {
                 self.line(&text);
             }
             StmtKind::MapUpdate { map, key, op, value } => {
-                let text = format!("{} {}= {}", self.entry(*map, key), symbol(*op), self.expr(value));
+                let text = format!("{} {}= {}", self.entry(*map, key), op.symbol(), self.expr(value));
                 self.line(&text);
             }
             StmtKind::Aggregate { map, key, aggregate, value } => {
@@ -229,7 +227,7 @@ impl Printer<'_> {
             Complement(x) => format!("~{}", self.expr(x)),
             Not(x) => format!("!{}", self.expr(x)),
             Binary { op, left, right } => {
-                format!("({} {} {}):{}", self.expr(left), symbol(*op), self.expr(right), self.ty(e))
+                format!("({} {} {}):{}", self.expr(left), op.symbol(), self.expr(right), self.ty(e))
             }
             PointerOffset { pointer, count } => format!("({} at {})", self.expr(pointer), self.expr(count)),
             PointerDifference { left, right } => format!("({} from {})", self.expr(left), self.expr(right)),
@@ -298,28 +296,4 @@ fn place(f: &TracepointField) -> String {
         _ => "",
     };
     format!("{}@{}+{}{kind}", f.name, f.offset, f.size)
-}
-
-fn symbol(op: BinaryOp) -> &'static str {
-    use BinaryOp::*;
-    match op {
-        Add => "+",
-        Subtract => "-",
-        Multiply => "*",
-        Divide => "/",
-        Modulo => "%",
-        BitAnd => "&",
-        BitOr => "|",
-        BitXor => "^",
-        ShiftLeft => "<<",
-        ShiftRight => ">>",
-        Equal => "==",
-        NotEqual => "!=",
-        Less => "<",
-        LessEqual => "<=",
-        Greater => ">",
-        GreaterEqual => ">=",
-        LogicalAnd => "&&",
-        LogicalOr => "||",
-    }
 }

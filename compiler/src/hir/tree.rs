@@ -8,6 +8,8 @@
 use crate::ctypes::{CTypeId, FieldPath};
 use crate::hir::types::{Aggregate, Space, Type};
 use crate::span::Span;
+/// The operators are those of the source.
+pub use crate::syntax::ast::BinaryOp;
 use btc_payload::binary::BinaryId;
 use btc_payload::event::{Action, EventId};
 use btc_payload::manifest::{MapId, MapKind, NamedOption, Positional};
@@ -97,6 +99,24 @@ pub enum ProgramKind {
     PerfEvent,
     /// Iterator; the context is `struct bpf_iter__KIND`.
     Iter,
+}
+
+impl ProgramKind {
+    /// The section by which libbpf knows the type of a program.
+    pub fn section(self) -> &'static str {
+        match self {
+            ProgramKind::RawTracepointRun | ProgramKind::RawTracepoint => "raw_tp",
+            ProgramKind::Tracepoint => "tracepoint",
+            ProgramKind::Kprobe => "kprobe",
+            ProgramKind::Kretprobe => "kretprobe",
+            ProgramKind::Uprobe => "uprobe",
+            ProgramKind::Uretprobe => "uretprobe",
+            ProgramKind::Fentry => "fentry",
+            ProgramKind::Fexit => "fexit",
+            ProgramKind::PerfEvent => "perf_event",
+            ProgramKind::Iter => "iter",
+        }
+    }
 }
 
 /// One attach point with its code.
@@ -233,39 +253,6 @@ pub struct Expr {
     pub span: Span,
 }
 
-/// Operators of two operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum BinaryOp {
-    // Operands and result have one integer type; the result wraps to its width.
-    Add,
-    Subtract,
-    Multiply,
-    /// By zero gives 0; signedness of the type.
-    Divide,
-    /// By zero gives the left operand; signedness of the type.
-    Modulo,
-    BitAnd,
-    BitOr,
-    BitXor,
-    /// The right operand is taken modulo 64.
-    ShiftLeft,
-    /// Arithmetic for signed types.
-    ShiftRight,
-    // Operands have one type (strings may differ in size), the result is `Bool`.
-    // Scalars compare by the signedness of their type; all other types know
-    // only `Equal` and `NotEqual`, by content.
-    Equal,
-    NotEqual,
-    Less,
-    LessEqual,
-    Greater,
-    GreaterEqual,
-    // `Bool` operands and result; the right one is evaluated only if needed.
-    LogicalAnd,
-    LogicalOr,
-}
-
 /// The expressions.
 #[derive(Clone, Debug)]
 pub enum ExprKind {
@@ -301,7 +288,13 @@ pub enum ExprKind {
     Complement(Box<Expr>),
     /// `!x` on `Bool`.
     Not(Box<Expr>),
-    /// See [`BinaryOp`].
+    /// Of two operands of one type:
+    /// * arithmetic on integers wraps to the width of the type; division and shifts to the
+    ///   right have its sign. A division by zero counts as one by 1, and is reported;
+    ///   the right operand of a shift is taken modulo 64.
+    /// * A comparison gives a `Bool`; strings may differ in size. Scalars compare by the
+    ///   sign of their type; other types know only equality, by content.
+    /// * `&&` and `||` of `Bool`: the right operand is evaluated only if needed.
     Binary { op: BinaryOp, left: Box<Expr>, right: Box<Expr> },
     /// Pointer moved by `count` (`I64`) elements of the pointee's type.
     PointerOffset { pointer: Box<Expr>, count: Box<Expr> },

@@ -175,23 +175,9 @@ impl Fun<'_, '_, '_> {
     }
 
     fn lhist_bucket(&mut self, v: Value, min: i64, max: i64, step: i64) -> Value {
-        let buckets = lhist_buckets(min, max, step);
-        let (result, zero) = (self.b.var(), self.b.iconst(0));
-        self.b.set(result, zero);
-        let below = self.b.compare_const(Cmp::Sge, v, min);
-        let open = self.b.begin_if(below);
-        let last = self.b.iconst(i64::from(buckets - 1));
-        self.b.set(result, last);
-        let inside = self.b.compare_const(Cmp::Slt, v, max);
-        let within = self.b.begin_if(inside);
-        let (min, step, one) = (self.b.iconst(min), self.b.iconst(step.max(1)), self.b.iconst(1));
-        let distance = self.b.sub(v, min);
-        let index = self.b.udiv(distance, step);
-        let index = self.b.add(index, one);
-        self.b.set(result, index);
-        self.b.end_if(within);
-        self.b.end_if(open);
-        self.b.get(result)
+        let buckets = i64::from(lhist_buckets(min, max, step));
+        let [min, max, step, count] = [min, max, step.max(1), buckets].map(|n| self.b.iconst(n));
+        self.lhist_bucket_of(v, (min, max, step), count)
     }
 
     /// As [`Self::lhist_bucket`], with bounds and a number of buckets that the run gives.

@@ -112,35 +112,12 @@ fn part(size: u32) -> MapPart {
 }
 
 fn map_def(m: &btc_payload::manifest::Map) -> MapDef {
-    let map_type = match m.kind {
-        MapKind::Hash => 1,
-        MapKind::Array | MapKind::Section => 2,
-        MapKind::PerCpuHash => 5,
-        MapKind::PerCpuArray => 6,
-        MapKind::LruHash => 9,
-        MapKind::PerCpuLruHash => 10,
-        MapKind::RingBuffer => 27,
-    };
+    let map_type = m.kind.bpf_map_type();
     let ring = m.kind == MapKind::RingBuffer;
     let (key, value) =
         if ring { (MapPart::Absent, MapPart::Absent) } else { (part(m.key_size()), part(m.value_size())) };
     let max_entries = if ring { 1 << 20 } else { m.max_entries.unwrap_or(8) };
     MapDef { name: m.symbol.clone(), map_type, key, value, max_entries, flags: 0 }
-}
-
-fn section(kind: ProgramKind) -> &'static str {
-    match kind {
-        ProgramKind::RawTracepointRun | ProgramKind::RawTracepoint => "raw_tp",
-        ProgramKind::Tracepoint => "tracepoint",
-        ProgramKind::Kprobe => "kprobe",
-        ProgramKind::Kretprobe => "kretprobe",
-        ProgramKind::Uprobe => "uprobe",
-        ProgramKind::Uretprobe => "uretprobe",
-        ProgramKind::Fentry => "fentry",
-        ProgramKind::Fexit => "fexit",
-        ProgramKind::PerfEvent => "perf_event",
-        ProgramKind::Iter => "iter",
-    }
 }
 
 /// The object, with all features of the kernel present or missing.
@@ -168,7 +145,7 @@ fn object(types: &TypeStore, lowered: &Lowered, sources: &SourceMap, new_kernel:
             relocs.push(Reloc { slot, target });
         }
         let role = match what.role {
-            Role::Program(kind) => elf::Role::Program { section: section(kind) },
+            Role::Program(kind) => elf::Role::Program { section: kind.section() },
             Role::Subprogram => elf::Role::Subprogram { params: 1 },
             Role::LoopCallback => elf::Role::Subprogram { params: 2 },
             Role::MapCallback => elf::Role::Subprogram { params: 4 },

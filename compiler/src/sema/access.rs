@@ -92,9 +92,7 @@ impl Checker<'_> {
 
     fn struct_field(&mut self, base: Expr, ctype: CTypeId, name: &ast::Name, span: Span) -> Typed {
         let Some(field) = self.types().field(ctype, &name.value) else {
-            let what = format!("`{}`", self.types().name_of(ctype));
-            let names = self.types().field_names(ctype).iter().map(|n| n.to_string()).collect();
-            return self.unknown_field(&what, &name.value, names, name.span);
+            return self.unknown_member(ctype, name);
         };
         // What a pointer in the context points to lies in the kernel.
         let space = match base.space() {
@@ -114,15 +112,31 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn unknown_field<T>(&mut self, what: &str, name: &str, names: Vec<String>, span: Span) -> Option<T> {
-        let mut d = Diagnostic::error("E0271", format!("{what} has no field `{name}`")).at(span, "unknown field");
-        if let Some(close) = nearest(name, names.iter().map(String::as_str)) {
-            d = d.help(format!("did you mean `{close}`?"));
-        } else if !names.is_empty() && names.len() <= 12 {
-            d = d.help(format!("fields: {}", names.join(", ")));
+    /// A struct or union lacks a field, which that of another kernel may have.
+    fn unknown_member<T>(&mut self, ctype: CTypeId, name: &ast::Name) -> Option<T> {
+        let what = format!("`{}`", self.types().name_of(ctype));
+        let names = self.types().field_names(ctype).iter().map(|n| n.to_string()).collect();
+        let mut d = missing_field(&what, &name.value, names, name.span);
+        if self.types().is_kernel(ctype) {
+            d = self.with_release(d);
         }
         self.report(d);
         None
+    }
+
+    pub(super) fn unknown_field<T>(&mut self, what: &str, name: &str, names: Vec<String>, span: Span) -> Option<T> {
+        self.report(missing_field(what, name, names, span));
+        None
+    }
+
+    /// Says whose types were looked at, if the user did not choose them.
+    pub(super) fn with_release(&self, d: Diagnostic) -> Diagnostic {
+        match self.types().reference_release() {
+            Some(release) => d.help(format!(
+                "kernel types are those of Linux {release}; `--btf FILE` takes another kernel's, such as /sys/kernel/btf/vmlinux"
+            )),
+            None => d,
+        }
     }
 
     /// `base.0`.
@@ -316,12 +330,13 @@ impl Checker<'_> {
             _ => return None,
         };
         let Some(signature) = signature else {
-            let mut d = Diagnostic::error("E0284", format!("`{name}` is not in the reference kernel's BTF"))
+            let mut d = Diagnostic::error("E0284", format!("`{name}` is not in the kernel's BTF"))
                 .at(span, "its arguments are not known");
             if let Some(close) = self.types().similar_func(&name) {
                 d = d.help(format!("did you mean `{close}`?"));
             }
-            self.report(d.help("give the BTF of a kernel that has it: --btf FILE"));
+            let d = self.with_release(d);
+            self.report(d);
             return None;
         };
         let skip = u32::from(matches!(attach, AttachPoint::RawTracepoint { .. }));
@@ -428,9 +443,7 @@ impl Checker<'_> {
         let (mut at, mut bits, mut steps) = (root, 0u64, Vec::<FieldPath>::new());
         for name in path {
             let Some(field) = self.types().field(at, &name.value) else {
-                let what = format!("`{}`", self.types().name_of(at));
-                let names = self.types().field_names(at).iter().map(|n| n.to_string()).collect();
-                return self.unknown_field(&what, &name.value, names, name.span);
+                return self.unknown_member(at, name);
             };
             if field.bit_width.is_some() {
                 return self.error("E0278", name.span, "a bit-field has no offset in bytes", "");
@@ -466,5 +479,14 @@ impl Checker<'_> {
             }
             _ => self.address(e, what),
         }
+    }
+}
+
+fn missing_field(what: &str, name: &str, names: Vec<String>, span: Span) -> Diagnostic {
+    let d = Diagnostic::error("E0271", format!("{what} has no field `{name}`")).at(span, "unknown field");
+    match nearest(name, names.iter().map(String::as_str)) {
+        Some(close) => d.help(format!("did you mean `{close}`?")),
+        None if (1..=12).contains(&names.len()) => d.help(format!("fields: {}", names.join(", "))),
+        None => d,
     }
 }

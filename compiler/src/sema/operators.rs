@@ -1,7 +1,7 @@
 //! Infix operators and the ternary: result types, literal folding.
 //!
 //! In: operands of the syntax tree. Out: operands converted to what
-//! `tree::BinaryOp` asks for. Arithmetic is done in 64 bits; it is unsigned when
+//! `ExprKind::Binary` asks for. Arithmetic is done in 64 bits; it is unsigned when
 //! both sides are (a natural number sides with the other), except `-`, which is signed.
 
 use super::checker::{Checker, Typed, constant, literal};
@@ -11,36 +11,12 @@ use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{BinaryOp, Expr, ExprKind};
 use crate::hir::types::Type;
 use crate::span::Span;
-use crate::syntax::ast::{self, BinaryOp as Written};
+use crate::syntax::ast;
 use btc_payload::probe::AttachPoint;
 use btc_payload::start::StartValue;
 
-/// The operator of the typed tree.
-pub(super) fn operator(op: Written) -> BinaryOp {
-    match op {
-        Written::Add => BinaryOp::Add,
-        Written::Subtract => BinaryOp::Subtract,
-        Written::Multiply => BinaryOp::Multiply,
-        Written::Divide => BinaryOp::Divide,
-        Written::Modulo => BinaryOp::Modulo,
-        Written::BitAnd => BinaryOp::BitAnd,
-        Written::BitOr => BinaryOp::BitOr,
-        Written::BitXor => BinaryOp::BitXor,
-        Written::ShiftLeft => BinaryOp::ShiftLeft,
-        Written::ShiftRight => BinaryOp::ShiftRight,
-        Written::Equal => BinaryOp::Equal,
-        Written::NotEqual => BinaryOp::NotEqual,
-        Written::Less => BinaryOp::Less,
-        Written::LessEqual => BinaryOp::LessEqual,
-        Written::Greater => BinaryOp::Greater,
-        Written::GreaterEqual => BinaryOp::GreaterEqual,
-        Written::LogicalAnd => BinaryOp::LogicalAnd,
-        Written::LogicalOr => BinaryOp::LogicalOr,
-    }
-}
-
-fn is_comparison(op: Written) -> bool {
-    use Written::*;
+fn is_comparison(op: BinaryOp) -> bool {
+    use BinaryOp::*;
     matches!(op, Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual)
 }
 
@@ -53,14 +29,14 @@ fn is_unsigned(e: &Expr) -> bool {
     }
 }
 
-fn make(op: Written, left: Expr, right: Expr, ty: Type, span: Span) -> Expr {
-    let kind = ExprKind::Binary { op: operator(op), left: Box::new(left), right: Box::new(right) };
+fn make(op: BinaryOp, left: Expr, right: Expr, ty: Type, span: Span) -> Expr {
+    let kind = ExprKind::Binary { op, left: Box::new(left), right: Box::new(right) };
     Expr { kind, ty, span }
 }
 
 impl Checker<'_> {
-    pub(super) fn binary(&mut self, op: Written, left: &ast::Expr, right: &ast::Expr, span: Span) -> Typed {
-        if matches!(op, Written::LogicalAnd | Written::LogicalOr) {
+    pub(super) fn binary(&mut self, op: BinaryOp, left: &ast::Expr, right: &ast::Expr, span: Span) -> Typed {
+        if matches!(op, BinaryOp::LogicalAnd | BinaryOp::LogicalOr) {
             let (l, r) = (self.condition(left), self.condition(right));
             return Some(self.logical(op, l?, r?, span));
         }
@@ -82,24 +58,24 @@ impl Checker<'_> {
         if is_comparison(op) { self.comparison(op, l, r, span) } else { self.arithmetic(op, l, r, span) }
     }
 
-    fn logical(&mut self, op: Written, left: Expr, right: Expr, span: Span) -> Expr {
+    fn logical(&mut self, op: BinaryOp, left: Expr, right: Expr, span: Span) -> Expr {
         // A constant left side decides; a constant right one must still leave
         // the left side's effects alone.
         if let ExprKind::Const(v) = left.kind {
-            let decided = (op == Written::LogicalOr) == (v != 0);
+            let decided = (op == BinaryOp::LogicalOr) == (v != 0);
             return if decided { constant(v, Type::Bool, span) } else { Expr { span, ..right } };
         }
         make(op, left, right, Type::Bool, span)
     }
 
     /// Arithmetic on values; also what `op=` does.
-    pub(super) fn arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+    pub(super) fn arithmetic(&mut self, op: BinaryOp, l: Expr, r: Expr, span: Span) -> Typed {
         if let (Some(a), Some(b)) = (literal(&l), literal(&r)) {
             if let Some(v) = fold(op, a, b) {
                 let v64 = v as u64;
                 return Some(constant(v64, types::literal_type(v64, v < 0), span));
             }
-            if !matches!(op, Written::Divide | Written::Modulo) {
+            if !matches!(op, BinaryOp::Divide | BinaryOp::Modulo) {
                 let message = format!("`{a} {} {b}` does not fit 64 bits", op.symbol());
                 self.warn("W0268", span, message, "wraps, as in the machine");
             }
@@ -107,12 +83,12 @@ impl Checker<'_> {
         if matches!(l.ty, Type::Pointer { .. }) || matches!(r.ty, Type::Pointer { .. }) {
             return self.pointer_arithmetic(op, l, r, span);
         }
-        if let (ExprKind::Str(text), Written::Add) = (&l.kind, op)
+        if let (ExprKind::Str(text), BinaryOp::Add) = (&l.kind, op)
             && let Some(joined) = add_to_text(text, &r)
         {
             return Some(super::expr::text(&joined, span));
         }
-        if let (Type::Str { .. }, Written::Add) = (&l.ty, op) {
+        if let (Type::Str { .. }, BinaryOp::Add) = (&l.ty, op) {
             self.report(
                 Diagnostic::error("E0260", "texts cannot be added")
                     .at(span, "")
@@ -127,15 +103,15 @@ impl Checker<'_> {
                 return self.error("E0261", e.span, message, "an integer is expected");
             }
         }
-        let shift = matches!(op, Written::ShiftLeft | Written::ShiftRight);
+        let shift = matches!(op, BinaryOp::ShiftLeft | BinaryOp::ShiftRight);
         let unsigned = match (self.is_natural(&l), self.is_natural(&r)) {
             (true, false) => is_unsigned(&r),
             (false, true) => is_unsigned(&l),
             _ if shift => is_unsigned(&l),
             _ => is_unsigned(&l) && is_unsigned(&r),
         };
-        let ty = Type::Int { size: 8, signed: !unsigned || op == Written::Subtract };
-        if matches!(op, Written::Divide | Written::Modulo) && literal(&r) == Some(0) {
+        let ty = Type::Int { size: 8, signed: !unsigned || op == BinaryOp::Subtract };
+        if matches!(op, BinaryOp::Divide | BinaryOp::Modulo) && literal(&r) == Some(0) {
             self.warn("W0262", span, "division by zero", "gives 1");
         }
         let (l, r) = (self.integer(l, !unsigned, "this")?, self.integer(r, !unsigned, "this")?);
@@ -143,16 +119,16 @@ impl Checker<'_> {
         Some(make(op, l, r, ty, span))
     }
 
-    fn pointer_arithmetic(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+    fn pointer_arithmetic(&mut self, op: BinaryOp, l: Expr, r: Expr, span: Span) -> Typed {
         let (pointer, count, negate) = match (&l.ty, &r.ty, op) {
-            (Type::Pointer { .. }, Type::Pointer { .. }, Written::Subtract) => {
+            (Type::Pointer { .. }, Type::Pointer { .. }, BinaryOp::Subtract) => {
                 let kind = ExprKind::PointerDifference { left: Box::new(l), right: Box::new(r) };
                 return Some(Expr { kind, ty: Type::I64, span });
             }
-            (Type::Pointer { .. }, t, Written::Add | Written::Subtract) if t.is_integral() => {
-                (l, r, op == Written::Subtract)
+            (Type::Pointer { .. }, t, BinaryOp::Add | BinaryOp::Subtract) if t.is_integral() => {
+                (l, r, op == BinaryOp::Subtract)
             }
-            (t, Type::Pointer { .. }, Written::Add) if t.is_integral() => (r, l, false),
+            (t, Type::Pointer { .. }, BinaryOp::Add) if t.is_integral() => (r, l, false),
             _ => {
                 let message = format!("`{}` does not work on pointers", op.symbol());
                 self.report(
@@ -175,9 +151,9 @@ impl Checker<'_> {
         Some(Expr { kind: ExprKind::PointerOffset { pointer: Box::new(pointer), count: Box::new(count) }, ty, span })
     }
 
-    fn comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+    fn comparison(&mut self, op: BinaryOp, l: Expr, r: Expr, span: Span) -> Typed {
         use Type::*;
-        let equality = matches!(op, Written::Equal | Written::NotEqual);
+        let equality = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
         if let (Some(a), Some(b)) = (literal(&l), literal(&r)) {
             return Some(constant(u64::from(compare(op, a, b)), Bool, span));
         }
@@ -201,7 +177,7 @@ impl Checker<'_> {
                 }
                 // Tuples of other types or lengths are never equal.
                 if let (Tuple(_), Tuple(_)) = (a, b) {
-                    return Some(constant(u64::from(op == Written::NotEqual), Bool, span));
+                    return Some(constant(u64::from(op == BinaryOp::NotEqual), Bool, span));
                 }
             }
             _ => {}
@@ -210,13 +186,13 @@ impl Checker<'_> {
         self.error("E0264", span, message, "the types do not fit")
     }
 
-    fn text_comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Typed {
+    fn text_comparison(&mut self, op: BinaryOp, l: Expr, r: Expr, span: Span) -> Typed {
         Some(make(op, l, r, Type::Bool, span))
     }
 
     /// Integers, booleans, enumerators and addresses: a common 64-bit type, so
     /// that -1 is less than 3 and the largest `uint64` greater than 5.
-    fn number_comparison(&mut self, op: Written, l: Expr, r: Expr, span: Span) -> Expr {
+    fn number_comparison(&mut self, op: BinaryOp, l: Expr, r: Expr, span: Span) -> Expr {
         let unsigned = match (self.is_natural(&l), self.is_natural(&r)) {
             (true, false) => is_unsigned(&r),
             (false, true) => is_unsigned(&l),
@@ -229,19 +205,19 @@ impl Checker<'_> {
 
     /// `probe == "..."`: known while compiling unless the attach point is expanded on the
     /// target; then the tracer tells which of its attach points has that name.
-    fn probe_comparison(&mut self, op: Written, name: Expr, text: Expr, span: Span) -> Typed {
+    fn probe_comparison(&mut self, op: BinaryOp, name: Expr, text: Expr, span: Span) -> Typed {
         let ExprKind::Str(text) = &text.kind else {
             return self.error("E0265", span, "the name of a probe compares with constant texts only", "");
         };
         let text = String::from_utf8_lossy(text).into_owned();
         let program = self.program.probes.len() as u32;
         match self.known_name(&name.ty) {
-            Some(known) => Some(constant(u64::from((known == text) == (op == Written::Equal)), Type::Bool, span)),
+            Some(known) => Some(constant(u64::from((known == text) == (op == BinaryOp::Equal)), Type::Bool, span)),
             None => {
                 let first = self.start(StartValue::ProbeId { program, name: text.clone() }, Type::U64, span);
                 let count = self.start(StartValue::ProbeCount { program, name: text }, Type::U64, span);
-                let distance = make(Written::Subtract, convert(name, Type::U64), first, Type::U64, span);
-                let inside = if op == Written::Equal { Written::Less } else { Written::GreaterEqual };
+                let distance = make(BinaryOp::Subtract, convert(name, Type::U64), first, Type::U64, span);
+                let inside = if op == BinaryOp::Equal { BinaryOp::Less } else { BinaryOp::GreaterEqual };
                 Some(make(inside, distance, count, Type::Bool, span))
             }
         }
@@ -349,12 +325,12 @@ fn add_to_text(text: &[u8], other: &Expr) -> Option<Vec<u8>> {
 
 /// Compares literal texts, and tuples of literals; `None` where a side is not known
 /// while compiling.
-fn known_comparison(op: Written, l: &Expr, r: &Expr) -> Option<bool> {
+fn known_comparison(op: BinaryOp, l: &Expr, r: &Expr) -> Option<bool> {
     match (&l.kind, &r.kind) {
         (ExprKind::Str(a), ExprKind::Str(b)) => Some(ordered(op, a.cmp(b))),
         (ExprKind::Tuple { .. }, ExprKind::Tuple { .. }) => match op {
-            Written::Equal => known_equal(l, r),
-            Written::NotEqual => known_equal(l, r).map(|same| !same),
+            BinaryOp::Equal => known_equal(l, r),
+            BinaryOp::NotEqual => known_equal(l, r).map(|same| !same),
             _ => None,
         },
         _ => None,
@@ -381,8 +357,8 @@ fn known_equal(l: &Expr, r: &Expr) -> Option<bool> {
 }
 
 /// Folds integer literals; `None` where the result does not fit or is undefined.
-fn fold(op: Written, a: i128, b: i128) -> Option<i128> {
-    use Written::*;
+fn fold(op: BinaryOp, a: i128, b: i128) -> Option<i128> {
+    use BinaryOp::*;
     let v = match op {
         Add => a + b,
         Subtract => a - b,
@@ -401,13 +377,13 @@ fn fold(op: Written, a: i128, b: i128) -> Option<i128> {
     if v > i128::from(u64::MAX) || v < i128::from(i64::MIN) { None } else { Some(v) }
 }
 
-fn compare(op: Written, a: i128, b: i128) -> bool {
+fn compare(op: BinaryOp, a: i128, b: i128) -> bool {
     ordered(op, a.cmp(&b))
 }
 
 /// Does a comparison hold for things in this order?
-fn ordered(op: Written, order: std::cmp::Ordering) -> bool {
-    use Written::*;
+fn ordered(op: BinaryOp, order: std::cmp::Ordering) -> bool {
+    use BinaryOp::*;
     match op {
         Equal => order.is_eq(),
         NotEqual => order.is_ne(),
@@ -424,11 +400,11 @@ mod tests {
 
     #[test]
     fn folding() {
-        assert_eq!(fold(Written::ShiftLeft, 1, 16), Some(65536));
-        assert_eq!(fold(Written::Subtract, 3, 5), Some(-2));
-        assert_eq!(fold(Written::ShiftLeft, 1, 63), Some(1 << 63));
-        assert_eq!(fold(Written::Divide, 1, 0), None);
-        assert_eq!(fold(Written::Multiply, i128::from(i64::MAX), 3), None);
-        assert!(compare(Written::Less, -5, 3));
+        assert_eq!(fold(BinaryOp::ShiftLeft, 1, 16), Some(65536));
+        assert_eq!(fold(BinaryOp::Subtract, 3, 5), Some(-2));
+        assert_eq!(fold(BinaryOp::ShiftLeft, 1, 63), Some(1 << 63));
+        assert_eq!(fold(BinaryOp::Divide, 1, 0), None);
+        assert_eq!(fold(BinaryOp::Multiply, i128::from(i64::MAX), 3), None);
+        assert!(compare(BinaryOp::Less, -5, 3));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::checker::{Checker, literal};
 use super::expr::statement;
-use super::{calls, operators, types};
+use super::{calls, types};
 use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Block, Expr, ExprKind, Stmt, StmtKind};
 use crate::hir::types::Type;
@@ -546,6 +546,6 @@ impl Checker<'_> {
         };
         let want = self.map_info(map).value.clone()?;
         let value = super::convert::convert(*right, want);
-        Some(StmtKind::MapUpdate { map, key, op: operators::operator(op), value })
+        Some(StmtKind::MapUpdate { map, key, op, value })
     }
 }

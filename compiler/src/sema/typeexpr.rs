@@ -190,6 +190,7 @@ impl Checker<'_> {
         } else {
             d = d.help("types come from the script, its includes, the BTF of the kernel, and the debug information of a uprobe's binary");
         }
+        let d = self.with_release(d);
         self.report(d);
         None
     }

@@ -175,6 +175,21 @@ pub enum MapKind {
     Section,
 }
 
+impl MapKind {
+    /// `enum bpf_map_type` (linux/bpf.h).
+    pub fn bpf_map_type(self) -> u32 {
+        match self {
+            MapKind::Hash => 1,
+            MapKind::Array | MapKind::Section => 2,
+            MapKind::PerCpuHash => 5,
+            MapKind::PerCpuArray => 6,
+            MapKind::LruHash => 9,
+            MapKind::PerCpuLruHash => 10,
+            MapKind::RingBuffer => 27,
+        }
+    }
+}
+
 /// What a map is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MapRole {
