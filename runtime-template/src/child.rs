@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result, bail};
 use std::ffi::CString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -26,29 +27,36 @@ impl Child {
         let mut pointers: Vec<*const libc::c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
         pointers.push(std::ptr::null());
         let mut ends = [0i32; 2];
+        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
         // SAFETY: `ends` has room for two descriptors.
-        if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
-            return Err(io::Error::last_os_error()).context("cannot create a pipe");
+        if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0 {
+            return Err(io::Error::last_os_error()).context("cannot create a socket");
         }
-        // SAFETY: pipe2 just returned them.
-        let (read, write) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
+        // SAFETY: socketpair just returned them.
+        let (theirs, ours) = unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) };
         // SAFETY: this process has one thread, and the child calls only
         // async-signal-safe functions until it executes the command.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()).context("Failed to fork child"),
             0 => {
                 // SAFETY: as above; all pointers were made before the fork.
-                unsafe { wait_and_exec(read.as_raw_fd(), write.as_raw_fd(), &path, &pointers) }
+                unsafe { wait_and_exec(theirs.as_raw_fd(), ours.as_raw_fd(), &path, &pointers) }
             }
-            pid => Ok(Child { pid: pid as u32, gate: Some(write), ended: None }),
+            pid => Ok(Child { pid: pid as u32, gate: Some(ours), ended: None }),
         }
     }
 
-    /// Lets the command begin.
-    pub fn release(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            // A child that was killed meanwhile cannot read it: no matter.
-            let _ = crate::sys::write_all(gate.as_raw_fd(), b"g");
+    /// Lets the command begin, and waits until it has.
+    pub fn release(&mut self) -> Result<()> {
+        let Some(gate) = self.gate.take() else { return Ok(()) };
+        let mut error = [0u8];
+        // A child that was killed meanwhile cannot read it: no matter.
+        let _ = crate::sys::write_all(gate.as_raw_fd(), b"g");
+        // End of file, when executing has closed the other end; else an error's number.
+        match File::from(gate).read(&mut error) {
+            // A script without `#!`, or whose interpreter is missing, is found out only now.
+            Ok(1) => Err(io::Error::from_raw_os_error(error[0].into())).context("-c: cannot execute the command"),
+            _ => Ok(()),
         }
     }
 
@@ -120,8 +128,8 @@ unsafe fn wait_and_exec(gate: i32, other: i32, path: &CString, arguments: &[*con
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         libc::execv(path.as_ptr(), arguments.as_ptr());
-        // A script without `#!`, or whose interpreter is missing, is found out only now.
-        libc::perror(path.as_ptr());
+        byte = *libc::__errno_location() as u8;
+        libc::write(gate, (&raw const byte).cast(), 1);
         libc::_exit(127);
     }
 }

@@ -52,7 +52,6 @@ use btc_payload::header::{self, Payload};
 use btc_payload::manifest::{MapId, MapRole};
 use btc_payload::probe::AttachPoint;
 use btc_payload::start::StartValue;
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -90,7 +89,7 @@ fn try_main(payload: Option<&[u8]>) -> Result<i32> {
             return trace(&payload, options);
         }
     };
-    let _ = sys::write_all(libc::STDOUT_FILENO, text.as_bytes());
+    output::whole(&text)?;
     Ok(0)
 }
 
@@ -102,7 +101,7 @@ fn trace(payload: &Payload<'_>, options: Options) -> Result<i32> {
     context.source = String::from_utf8_lossy(payload.source);
     if context.options.mode == Mode::Check {
         let (table, good) = check::run(&context);
-        let _ = sys::write_all(libc::STDOUT_FILENO, table.as_bytes());
+        output::whole(&table)?;
         return Ok(if good { 0 } else { 1 });
     }
     let missing = privileges::missing(&context);
@@ -166,7 +165,7 @@ fn run(
     let mut tracer = Tracer::new(actions, &plan, ring, signals, child, process);
 
     if let Some(status) = tests::run(&mut tracer, &loaded)? {
-        return Ok(status);
+        return Ok(status.max(tracer.actions.output.failed().into()));
     }
     let prepared = started.elapsed();
     run_begin(context, &plan, &loaded)?;
@@ -184,13 +183,13 @@ fn run(
         if context.manifest.maps.iter().any(action::keeps_user_addresses) {
             child.watch_exit();
         }
-        child.release();
+        child.release()?;
     }
     privileges::give_up(context);
     if context.options.dry_run {
         tracer.actions.output.flush();
         poll::leave_detaching();
-        return Ok(0);
+        return Ok(tracer.actions.output.failed().into());
     }
     let status = tracer.run(ring_fd.map_or(-1, |f| f.as_raw_fd()), lives_on(context, &plan));
     if !context.options.wait_detach && !open.is_empty() {
@@ -203,7 +202,10 @@ fn run(
 fn report_missing(context: &Context<'_>, missing: &[String]) -> Result<()> {
     match context.settings.text("missing_probes") {
         "error" => match missing.first() {
-            Some(first) => bail!("{first}. If this is expected, set the 'missing_probes' config variable to 'warn'"),
+            Some(first) => bail!(
+                "{}. If this is expected, set the 'missing_probes' config variable to 'warn'",
+                first.trim_end_matches('.')
+            ),
             None => Ok(()),
         },
         "warn" if !context.options.no_warnings => {
@@ -235,9 +237,14 @@ fn renderer<'a>(context: &Context<'a>, plan: &Plan) -> Renderer<'a> {
         ["user_symbols", "cpp_demangle", "show_debug_info"].map(|name| context.settings.is(name));
     let mut user = UserSymbols::new(enabled, demangle, debug_info);
     user.search(&context.options.debug_dirs);
+    let mut last = "";
     for place in plan.units.iter().flat_map(|u| &u.places) {
-        if let How::Uprobe { path, .. } = &place.how {
+        // A pattern has thousands of places in one file; looking at it takes milliseconds.
+        if let How::Uprobe { path, .. } = &place.how
+            && path != last
+        {
             user.probed(path);
+            last = path;
         }
     }
     Renderer {
@@ -292,8 +299,10 @@ fn attach_all<'a>(
             attached += match context.manifest.programs[unit.program].attach {
                 // A static probe is one, however often the compiler copied it.
                 AttachPoint::Usdt { .. } => {
-                    let names: BTreeSet<_> = unit.places.iter().map(|p| plan.names.get(p.id as usize - 1)).collect();
-                    names.len().min(places)
+                    let name = |p: &Place| plan.names.get(p.id as usize - 1);
+                    let known = |(i, p): (usize, &Place)| unit.places[..i].iter().any(|q| name(q) == name(p));
+                    let copies = unit.places.iter().enumerate().filter(|p| known(*p)).count();
+                    (unit.places.len() - copies).min(places)
                 }
                 _ => places,
             };

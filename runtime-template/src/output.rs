@@ -22,6 +22,7 @@ pub struct Output {
     /// What is not written yet.
     pub buffer: Vec<u8>,
     closed: bool,
+    failed: bool,
 }
 
 impl Output {
@@ -34,6 +35,7 @@ impl Output {
             mode: mode.unwrap_or(Buffering::Full),
             buffer: Vec::with_capacity(FULL + 4096),
             closed: false,
+            failed: false,
         })
     }
 
@@ -59,8 +61,9 @@ impl Output {
             && let Err(e) = sys::write_all(fd, &self.buffer)
         {
             self.closed = true;
-            if e.kind() != io::ErrorKind::BrokenPipe {
-                eprintln!("ERROR: cannot write output: {e}");
+            self.failed = e.kind() != io::ErrorKind::BrokenPipe;
+            if self.failed {
+                eprintln!("ERROR: cannot write output; it is lost from here on: {e}");
             }
         }
         self.buffer.clear();
@@ -71,6 +74,11 @@ impl Output {
         self.closed
     }
 
+    /// Was output lost that somebody waits for?
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
     /// Opens the file anew, after a log was rotated.
     pub fn reopen(&mut self) -> Result<()> {
         self.flush();
@@ -78,6 +86,14 @@ impl Output {
             self.file = Some(File::options().append(true).create(true).open(path).with_context(|| cannot(path))?);
         }
         Ok(())
+    }
+}
+
+/// Writes all that there is to standard output.
+pub fn whole(text: &str) -> Result<()> {
+    match sys::write_all(libc::STDOUT_FILENO, text.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e).context("cannot write output"),
+        _ => Ok(()),
     }
 }
 

@@ -288,7 +288,7 @@ impl<'a> Tracer<'a> {
         if self.actions.unrun > 0 {
             eprintln!("WARNING: {} commands of system() were not run: the tracer had to end", self.actions.unrun);
         }
-        status.unwrap_or(0)
+        status.unwrap_or(0).max(self.actions.output.failed().into())
     }
 
     /// Makes all probes return at once from now on, and waits for those that run:

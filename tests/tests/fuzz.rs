@@ -31,7 +31,7 @@ fn large_scripts_build_and_load() {
         let tracer = dir.path().join("large");
         checker.build(&source, &tracer, "1").unwrap_or_else(|found| panic!("{probes} probes: {}", found.text));
         if load {
-            let out = checker.run(&tracer).unwrap_or_else(|found| panic!("{probes} probes: {}", found.text));
+            let out = checker.run(&tracer, probes).unwrap_or_else(|found| panic!("{probes} probes: {}", found.text));
             assert!(out.contains("ten keys") && !out.contains("never"), "{out}");
         }
     }

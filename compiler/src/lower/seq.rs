@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn conversions_are_those_of_the_kernel() {
-        let kernel = |text: &[u8]| kernel_format(&Format::parse(text).unwrap()).map(|t| String::from_utf8(t).unwrap());
+        let kernel =
+            |text: &[u8]| kernel_format(&Format::parse(text).unwrap().0).map(|t| String::from_utf8(t).unwrap());
         assert_eq!(kernel(b"%-5d %s %lx%% %p\n").unwrap(), "%-5d %s %llx%% 0x%llx\n\0");
         assert_eq!(kernel(b"%r").unwrap_err(), "`%r`");
         assert_eq!(kernel(b"%.3s").unwrap_err(), "`#` or a precision before `s`");

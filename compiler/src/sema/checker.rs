@@ -110,6 +110,8 @@ pub(super) struct Checker<'a> {
     /// Variables to be declared before an `if`: the probe, the place, the name.
     lifted: Vec<(usize, Span, String)>,
     pub learnt: Learnt,
+    /// What got a larger type last in this round, and where it was declared.
+    pub grown: Option<(String, Span)>,
     /// Indices of the probes that use what was learnt.
     pub stale: BTreeSet<usize>,
     /// Maps whose type was asked for and not known.
@@ -133,6 +135,7 @@ impl<'a> Checker<'a> {
             signed_locals: BTreeSet::new(),
             lifted: Vec::new(),
             learnt: Learnt::Nothing,
+            grown: None,
             stale: BTreeSet::new(),
             unknown: BTreeSet::new(),
             settled: false,
@@ -146,6 +149,7 @@ impl<'a> Checker<'a> {
     /// Forgets what the last round built, keeps what it learnt.
     pub fn begin_round(&mut self) {
         self.learnt = Learnt::Nothing;
+        self.grown = None;
         self.stale.clear();
         self.unknown.clear();
         self.diagnostics.clear();
@@ -283,6 +287,7 @@ impl<'a> Checker<'a> {
         if joined != local.ty {
             let new = local.ty == Type::Void;
             local.ty = joined.clone();
+            self.grown = (!new).then(|| (local.name.clone(), local.span)).or(self.grown.take());
             self.local_types.insert((p.index, id.0), joined);
             self.stale.insert(p.index);
             self.learn(new);
@@ -340,6 +345,7 @@ impl<'a> Checker<'a> {
         };
         if grew {
             local.ty = value.ty.clone();
+            self.grown = Some((local.name.clone(), local.span));
             self.local_types.insert((p.index, id.0), value.ty.clone());
             self.stale.insert(p.index);
             self.learn(false);
@@ -361,6 +367,11 @@ impl<'a> Checker<'a> {
     /// Notes that what is known of a map has changed for those who use it.
     pub fn spread(&mut self, map: usize) {
         self.stale.extend(&self.maps[map].users);
+    }
+
+    fn note_growth(&mut self, map: MapId, new: bool) {
+        let info = self.map_info(map);
+        self.grown = (!new).then(|| (info.name.clone(), info.span)).or(self.grown.take());
     }
 
     /// The map of that name, known from now on.
@@ -420,6 +431,7 @@ impl<'a> Checker<'a> {
         if info.key.as_ref() != Some(&joined) {
             let new = info.key.is_none();
             self.map_info_mut(id).key = Some(joined);
+            self.note_growth(id, new);
             self.spread(id.0 as usize);
             self.learn(new);
         }
@@ -462,6 +474,7 @@ impl<'a> Checker<'a> {
             if first {
                 info.value_span = span;
             }
+            self.note_growth(id, first);
             self.spread(id.0 as usize);
             self.learn(first);
         }

@@ -10,6 +10,7 @@
 //! about as much as the script is long, whatever way it goes.
 
 use super::checker::{Checker, Learnt};
+use crate::diagnostic::Diagnostic;
 use crate::hir::tree;
 use crate::hir::types::Type;
 use crate::syntax::ast;
@@ -48,6 +49,20 @@ impl Checker<'_> {
             let guessed = self.learnt == Learnt::Nothing;
             // Guesses that others do not disturb need no walk over the whole between them.
             while self.propagate(&points) && guessed && self.guess() {}
+        }
+        if widenings == MAX_WIDENINGS {
+            self.give_up(script);
+        }
+    }
+
+    /// Walks the script once more, since what the walks over single probes built does
+    /// not count, and says which type does not settle.
+    fn give_up(&mut self, script: &ast::Script) {
+        self.begin_round();
+        self.script(script);
+        if let Some((name, span)) = self.grown.take() {
+            let message = format!("the type of `{name}` grows without end");
+            self.report(Diagnostic::error("E0203", message).at(span, "each value of it makes it larger"));
         }
     }
 

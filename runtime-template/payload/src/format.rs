@@ -121,29 +121,37 @@ pub struct FormatError {
 }
 
 impl Format {
-    /// Parses a format string.
-    pub fn parse(text: &[u8]) -> Result<Format, FormatError> {
-        let (mut pieces, mut literal, mut i) = (Vec::new(), Vec::new(), 0);
+    /// Parses a format string. A percent sign that begins no conversion is printed as it
+    /// stands; the offsets of such come with the format.
+    pub fn parse(text: &[u8]) -> Result<(Format, Vec<usize>), FormatError> {
+        let (mut pieces, mut literal, mut stray, mut i) = (Vec::new(), Vec::new(), Vec::new(), 0);
         while i < text.len() {
-            if text[i] != b'%' {
-                literal.push(text[i]);
-                i += 1;
-            } else if text.get(i + 1) == Some(&b'%') {
-                literal.push(b'%');
-                i += 2;
-            } else {
-                let (spec, next) = Spec::parse(text, i)?;
-                if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+            let found = if text[i] == b'%' { Spec::parse(text, i)? } else { None };
+            match found {
+                Some((Some(spec), next)) => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                    }
+                    pieces.push(Piece::Conversion(spec));
+                    i = next;
                 }
-                pieces.push(Piece::Conversion(spec));
-                i = next;
+                Some((None, next)) => {
+                    literal.push(b'%');
+                    i = next;
+                }
+                None => {
+                    if text[i] == b'%' {
+                        stray.push(i);
+                    }
+                    literal.push(text[i]);
+                    i += 1;
+                }
             }
         }
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal));
         }
-        Ok(Format { pieces })
+        Ok((Format { pieces }, stray))
     }
 
     /// The conversions in order.
@@ -156,8 +164,9 @@ impl Format {
 }
 
 impl Spec {
-    /// Parses the conversion whose `%` stands at `at`; returns the index behind it.
-    fn parse(text: &[u8], at: usize) -> Result<(Spec, usize), FormatError> {
+    /// Parses the conversion whose `%` stands at `at`, `None` if it begins none. Returns
+    /// the index behind it, without a conversion for `%%`.
+    fn parse(text: &[u8], at: usize) -> Result<Option<(Option<Spec>, usize)>, FormatError> {
         let fail = |message: String| FormatError { at, message };
         let (mut s, mut i) = (Spec::default(), at + 1);
         while let Some(&b) = text.get(i) {
@@ -196,16 +205,15 @@ impl Spec {
             [b'r', b'h', ..] => (Conversion::BufferBare, 2),
             [b'r', ..] => (Conversion::Buffer, 1),
             [b'g', b'r', ..] => (Conversion::GfpFlags, 2),
-            [] => return Err(fail("the format ends after `%`; write `%%` for a percent sign".into())),
-            [b, ..] => {
-                return Err(fail(format!(
-                    "unknown conversion `%{}`; known are d i u x X o c p s r rx rh gr",
-                    char::from(*b).escape_default()
-                )));
+            [b'%', ..] => return Ok(Some((None, i + 1))),
+            [b @ (b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' | b'n'), ..] => {
+                let message = format!("`%{}` is not supported; known are d i u x X o c p s r rx rh gr", char::from(*b));
+                return Err(fail(message));
             }
+            _ => return Ok(None),
         };
         s.conversion = conversion;
-        Ok((s, i + used))
+        Ok(Some((Some(s), i + used)))
     }
 }
 
@@ -236,7 +244,8 @@ mod tests {
 
     #[test]
     fn pieces_in_order() {
-        let f = Format::parse(b"a%%b %-8s|%#05llx|%.3d %rx").unwrap();
+        let (f, stray) = Format::parse(b"a%%b %-8s|%#05llx|%.3d %rx").unwrap();
+        assert!(stray.is_empty());
         let specs: Vec<_> = f.conversions().map(|s| (s.conversion, s.width, s.precision, s.length)).collect();
         assert_eq!(
             specs,
@@ -251,9 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn a_percent_sign_without_conversion_is_text() {
+        let (f, stray) = Format::parse(b"100%, %5%|%y % ").unwrap();
+        assert_eq!(f.pieces, [Piece::Literal(b"100%, %|%y % ".to_vec())]);
+        assert_eq!(stray, [3, 10, 13]);
+    }
+
+    #[test]
     fn errors_point_at_the_percent() {
-        assert_eq!(Format::parse(b"ab%").unwrap_err().at, 2);
-        assert_eq!(Format::parse(b"ab%y").unwrap_err().at, 2);
+        assert_eq!(Format::parse(b"ab%f").unwrap_err().at, 2);
+        assert_eq!(Format::parse(b"ab%-5n").unwrap_err().at, 2);
         assert!(Format::parse(b"%*d").is_err());
     }
 }

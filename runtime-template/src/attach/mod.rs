@@ -279,7 +279,7 @@ fn multi(context: &Context<'_>, unit: &Unit) -> Multi {
     if unit.places.len() < 2 && (privileges::is_admin() || !all(|h| matches!(h, How::Uprobe { .. }))) {
         return Multi::No;
     }
-    if all(|h| matches!(h, How::Kprobe { offset: 0, symbol, .. } if !symbol.contains(':') && !symbol.starts_with("0x")))
+    if all(|h| matches!(h, How::Kprobe { offset: 0, symbol, .. } if !symbol.starts_with("0x")))
         && context.features.has(Feature::KprobeMulti)
     {
         return Multi::Kprobe;

@@ -165,7 +165,7 @@ mod tests {
     fn show(format: &str, arguments: &[(ValueType, Vec<u8>)]) -> String {
         let manifest = Manifest::default();
         let mut out = Vec::new();
-        let format = Format::parse(format.as_bytes()).unwrap();
+        let format = Format::parse(format.as_bytes()).unwrap().0;
         renderer(&manifest).printf(&mut out, &format, arguments.iter().map(|(t, b)| (t, b.as_slice())));
         String::from_utf8(out).unwrap()
     }

@@ -123,9 +123,6 @@ impl UserSymbols {
     /// Notes a probed file; only one with fixed addresses says where its code lies.
     pub fn probed(&mut self, path: &str) {
         use goblin::elf::{Elf, header::ET_EXEC, program_header::PF_X};
-        if self.fixed.iter().any(|m| &*m.path == path) {
-            return;
-        }
         let Ok(file) = files::Mapped::open(path) else { return };
         let Ok(elf) = Elf::parse(&file) else { return };
         let code = elf.program_headers.iter().filter(|p| elf.header.e_type == ET_EXEC && p.p_flags & PF_X != 0);

@@ -1,1 +1,1 @@
-(.|\n)*work/plain: Exec format error(.|\n)*
+(.|\n)*cannot execute the command: Exec format error(.|\n)*

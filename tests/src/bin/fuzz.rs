@@ -81,7 +81,12 @@ impl Options {
             (false, true) => Dialect::Old,
             (false, false) => Dialect::Full,
         };
-        generate(seed, dialect, self.parts, self.statements)
+        let script = generate(seed, dialect, self.parts, self.statements);
+        match self.oracle {
+            // Its messages name a probe.
+            Some(_) => Script { parts_per_probe: 1, ..script },
+            None => script,
+        }
     }
 }
 
@@ -161,7 +166,7 @@ fn emit(checker: &Checker, dir: &Path, seed: u64, script: &Script) -> Result<(),
     std::fs::write(&source, script.text()).unwrap();
     checker.build(&source, &tracer, "1")?;
     if checker.load {
-        std::fs::write(dir.join(format!("{seed}.here")), checker.run(&tracer)?).unwrap();
+        std::fs::write(dir.join(format!("{seed}.here")), checker.run(&tracer, script.probes())?).unwrap();
     }
     Ok(())
 }
@@ -188,16 +193,32 @@ fn compare(dir: &Path) -> ExitCode {
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What is wrong with a script. Where the interpreter refuses it, its halves are
-/// compared instead, so that one part does not hide all others.
+/// What is wrong with a script. Where the interpreter refuses it, what it complains of
+/// is left out; if it does not say what, its halves are compared instead. So one part
+/// does not hide all others.
 fn failures(checker: &Checker, script: Script) -> Vec<(Script, Failure)> {
     let Err(found) = checker.check(&script) else { return Vec::new() };
     if !found.kind.starts_with("oracle") || script.parts.len() < 2 {
         return vec![(script, found)];
     }
-    let (one, two) = script.parts.split_at(script.parts.len() / 2);
-    let half = |parts: &[Part]| Script { parts: parts.to_vec(), ..script.clone() };
-    [half(one), half(two)].into_iter().flat_map(|half| failures(checker, half)).collect()
+    let some = |parts: &[Part]| Script { parts: parts.to_vec(), ..script.clone() };
+    let size = script.parts_per_probe;
+    let (one, two) = match found.probe.map(|probe| probe * size) {
+        Some(at) if at < script.parts.len() && script.parts.len() > size => {
+            let (before, rest) = script.parts.split_at(at);
+            let (refused, behind) = rest.split_at(size.min(rest.len()));
+            (refused.to_vec(), [before, behind].concat())
+        }
+        _ => {
+            let (one, two) = script.parts.split_at(script.parts.len() / 2);
+            (one.to_vec(), two.to_vec())
+        }
+    };
+    if one.len() == 1 && found.probe.is_some() {
+        // Alone it is refused again.
+        return [vec![(some(&one), found)], failures(checker, some(&two))].concat();
+    }
+    [some(&one), some(&two)].into_iter().flat_map(|script| failures(checker, script)).collect()
 }
 
 fn note(checker: &Checker, seed: u64, script: &Script, found: &Failure, kinds: &Mutex<BTreeMap<String, u64>>) {

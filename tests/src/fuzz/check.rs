@@ -34,10 +34,12 @@ pub struct Failure {
     pub kind: String,
     /// All of it.
     pub text: String,
+    /// The probe of which an interpreter complains, from 0, if it says so.
+    pub probe: Option<usize>,
 }
 
 fn failure(kind: impl Into<String>, text: impl Into<String>) -> Result<String, Failure> {
-    Err(Failure { kind: kind.into(), text: text.into() })
+    Err(Failure { kind: kind.into(), text: text.into(), probe: None })
 }
 
 impl Checker {
@@ -50,11 +52,11 @@ impl Checker {
         if !self.load {
             return Ok(());
         }
-        let output = self.run(&tracer)?;
+        let output = self.run(&tracer, script.probes())?;
         if self.unoptimized {
             self.build(&source, &tracer, "0")?;
             // What the optimiser removes may be too much for the verifier.
-            if let Ok(plain) = self.run(&tracer) {
+            if let Ok(plain) = self.run(&tracer, script.probes()) {
                 same("unoptimised", &output, &plain)?;
             }
         }
@@ -62,7 +64,8 @@ impl Checker {
         let command = oracle.replace("{src}", &process::quote(&source.to_string_lossy()));
         let got = process::shell(&command, 60).expect("sh runs");
         if got.status != 0 || got.err.contains("ERROR") {
-            return failure(format!("oracle: {}", first_error(&got.err)), tail(&got.err)).map(drop);
+            let found = failure(format!("oracle: {}", first_error(&got.err)), tail(&got.err));
+            return found.map(drop).map_err(|f| Failure { probe: refused_probe(&got.err), ..f });
         }
         same("oracle", &output, &normal(&as_documented(&got.out)))
     }
@@ -78,8 +81,8 @@ impl Checker {
         }
     }
 
-    /// Runs a tracer; gives its output in [`normal`] order.
-    pub fn run(&self, tracer: &Path) -> Result<String, Failure> {
+    /// Runs a tracer of so many probes; gives its output in [`normal`] order.
+    pub fn run(&self, tracer: &Path, probes: usize) -> Result<String, Failure> {
         let mut command = Command::new(tracer);
         if self.json {
             command.args(["-f", "json"]);
@@ -87,6 +90,11 @@ impl Checker {
         let Outcome { status, out, err, .. } = process::bounded(&command, 30).expect("the tracer starts");
         if status != 0 || err.contains("lost") {
             return failure(format!("run {status}: {}", first_error(&err)), tail(&err));
+        }
+        // A probe that got lost prints nothing, with the optimiser and without.
+        let attached = format!("Attached {probes} probe");
+        if !self.json && ![&out, &err].iter().any(|text| text.contains(&attached)) {
+            return failure("probes are missing", format!("{probes} expected: {}", first_error(&err)));
         }
         Ok(normal(&out))
     }
@@ -101,6 +109,14 @@ fn as_documented(out: &str) -> String {
         Some(format!("{head}count {count}, average {average}, total {total}"))
     };
     out.lines().map(|line| record(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+/// The probe that a message of bpftrace names: `begin_3` is the third one.
+fn refused_probe(err: &str) -> Option<usize> {
+    let heads = ["loading BPF program for begin_", "in function begin_"];
+    let rest = heads.iter().find_map(|head| err.split_once(head))?.1;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse::<usize>().ok()?.checked_sub(1)
 }
 
 /// The first line that says what is wrong, without the numbers in it.
@@ -187,6 +203,14 @@ mod tests {
             "@m[a]: count 1, average 2, total 2\n"
         );
         assert_eq!(as_documented("{ .a = 1 }\n"), "{ .a = 1 }\n");
+    }
+
+    #[test]
+    fn a_message_names_its_probe() {
+        let message = "ERROR: Error loading BPF program for begin_12. Error code: -28 (No space left on device).";
+        assert_eq!(refused_probe(message), Some(11));
+        assert_eq!(refused_probe("error: in function begin_1 i64 (ptr): stack"), Some(0));
+        assert_eq!(refused_probe("ERROR: unknown variable"), None);
     }
 
     #[test]

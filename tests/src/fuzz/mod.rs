@@ -65,6 +65,11 @@ pub struct Script {
 }
 
 impl Script {
+    /// How many probes it has.
+    pub fn probes(&self) -> usize {
+        self.parts.len().div_ceil(self.parts_per_probe.max(1)).max(1)
+    }
+
     /// Its text.
     pub fn text(&self) -> String {
         let mut out = String::new();

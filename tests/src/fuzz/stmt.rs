@@ -38,7 +38,11 @@ impl Generator {
             self.macro_definition();
         }
         for n in 0..self.random.below(5) {
-            let keys = (0..self.random.weighted(&[3, 4, 2, 1])).map(|_| self.key_type()).collect();
+            let mut keys: Vec<Type> = (0..self.random.weighted(&[3, 4, 2, 1])).map(|_| self.key_type()).collect();
+            // 0.27.1 forgets the names of an enumeration where texts beside it differ in size.
+            if self.common() && keys.len() > 1 {
+                keys.iter_mut().filter(|k| **k == Type::Enum).for_each(|k| *k = Type::Bool);
+            }
             let map = Map { name: format!("@m{}_{n}", self.part), keys, value: None, aggregation: "" };
             let aggregation = self.random.chance(35);
             let map = if aggregation {

@@ -5,6 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::hir::tree::{Expr, ExprKind, Intrinsic};
 use crate::hir::types::Type;
 use crate::sema::checker::{Checker, Typed};
+use crate::sema::types;
 use crate::span::Span;
 use crate::syntax::ast;
 use btc_payload::event::Action;
@@ -162,7 +163,13 @@ pub(super) fn find(c: &mut Checker, call: &Call) -> Typed {
         Some(id) => id,
         None => c.declare_local(name, None, target.span)?,
     };
-    if !c.widen_local(into, &value, false) {
+    // As in C, a declared integer keeps its type and cuts what is stored.
+    let cut = c.declared_type(into) && value.is_integral() && c.local_type(into).is_some_and(|t| t.is_integral());
+    let holds = match c.declared_type(into) && !cut {
+        true => c.local_type(into).is_some_and(|t| types::join(&t, &value).as_ref() == Some(&t)),
+        false => cut || c.widen_local(into, &value, false),
+    };
+    if !holds {
         let message = format!("`{name}` cannot hold `{}`", c.spell(&value));
         return c.error("E0203", target.span, message, "another type");
     }

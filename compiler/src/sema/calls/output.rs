@@ -34,13 +34,25 @@ pub(super) fn system(c: &mut Checker, call: &Call) -> Typed {
     formatted(c, call, Action::System)
 }
 
+/// A constant format.
+fn format(c: &mut Checker, written: &ast::Expr) -> Option<Format> {
+    let text = constant_text(c, written, "the format")?;
+    match Format::parse(&text) {
+        Ok((format, stray)) => {
+            if let Some(&at) = stray.first() {
+                let word = String::from_utf8_lossy(&text[at..text.len().min(at + 2)]).escape_default().to_string();
+                let message = format!("`{word}` is no conversion: it is printed as it stands");
+                c.warn("W0420", written.span, message, "`%%` is a percent sign");
+            }
+            Some(format)
+        }
+        Err(e) => c.error("E0420", written.span, e.message, "in this format"),
+    }
+}
+
 fn formatted(c: &mut Checker, call: &Call, action: fn(Format) -> Action) -> Typed {
     let first = call.arg(0)?;
-    let text = constant_text(c, first, "the format")?;
-    let format = match Format::parse(&text) {
-        Ok(f) => f,
-        Err(e) => return c.error("E0420", first.span, e.message, "in this format"),
-    };
+    let format = format(c, first)?;
     let given = &call.args[1..];
     let specs: Vec<Spec> = format.conversions().copied().collect();
     let values: Vec<Option<Expr>> = given.iter().map(|a| argument(c, a)).collect();
@@ -223,11 +235,7 @@ pub(super) fn exit(c: &mut Checker, call: &Call) -> Typed {
 /// arguments), so only what it knows can be shown.
 pub(super) fn debugf(c: &mut Checker, call: &Call) -> Typed {
     let first = call.arg(0)?;
-    let text = constant_text(c, first, "the format")?;
-    let format = match Format::parse(&text) {
-        Ok(f) => f,
-        Err(e) => return c.error("E0420", first.span, e.message, "in this format"),
-    };
+    let format = format(c, first)?;
     let specs: Vec<Spec> = format.conversions().copied().collect();
     if specs.len() != call.args.len() - 1 {
         let message = format!("the format has {} conversions, but {} arguments", specs.len(), call.args.len() - 1);

@@ -287,13 +287,12 @@ impl<'t> CFrontEnd<'t> {
     }
 }
 
-/// `#!` makes the first line a comment.
+/// `#!` makes a line a comment.
 fn first_line(files: &mut Files<'_>) {
     let Some(open) = files.stack.first_mut() else { return };
-    if open.lexer.text.starts_with("#!") {
-        let line = open.lexer.text.find('\n').unwrap_or(open.lexer.text.len());
-        open.lexer.pos = line;
-        files.blanks.push((0, line));
+    if let Some(line) = super::shebang(&open.lexer.text) {
+        open.lexer.pos = line.end;
+        files.blanks.push((line.start, line.end));
     }
 }
 

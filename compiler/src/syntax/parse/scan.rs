@@ -83,8 +83,8 @@ struct Scanner<'a> {
 pub(super) fn outline(text: &str) -> Outline {
     let mut s = Scanner { text: text.as_bytes(), pos: 0, faults: Vec::new() };
     let mut items = Vec::new();
-    if s.skip_shebang() {
-        s.line_end();
+    if let Some(line) = crate::syntax::shebang(text) {
+        s.pos = line.end;
     }
     loop {
         s.layout();
@@ -139,15 +139,6 @@ impl Scanner<'_> {
 
     fn here(&self) -> u8 {
         self.byte(self.pos)
-    }
-
-    fn skip_shebang(&mut self) -> bool {
-        let start = self.text.iter().position(|b| !b.is_ascii_whitespace()).unwrap_or(0);
-        if !self.text[start..].starts_with(b"#!") {
-            return false;
-        }
-        self.pos = start;
-        true
     }
 
     fn line_end(&mut self) {

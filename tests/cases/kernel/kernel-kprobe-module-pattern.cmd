@@ -1,0 +1,2 @@
+needs: vm
+c: sh -c 'cat /etc/passwd > /dev/null'

@@ -1,0 +1,3 @@
+needs: vm
+streams: stderr
+exit: 1

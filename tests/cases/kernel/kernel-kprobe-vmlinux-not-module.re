@@ -1,0 +1,1 @@
+(.|\n)*No matches for kprobe vmlinux:ovl_open\. If this(.|\n)*

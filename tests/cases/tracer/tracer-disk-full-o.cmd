@@ -1,0 +1,4 @@
+flags: -o /dev/full
+streams: stderr
+exit: 1
+oracle: none

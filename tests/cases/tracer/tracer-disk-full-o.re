@@ -1,0 +1,1 @@
+(.|\n)*ERROR: cannot write output; it is lost from here on: No space left on device(.|\n)*
