@@ -9,9 +9,8 @@
 //!   out (`stub.ld`). A backtrace is empty, with which the optimiser also drops the
 //!   reader of debug information that the standard library prints backtraces with.
 //! * zlib. libelf inflates compressed sections; those that libbpf reads, of its own
-//!   object and the notes and symbols of binaries, never are. libbpf reads
-//!   `/proc/config.gz` for `.kconfig` variables, which the compiler does not emit.
-//!   (Debug sections, which are often compressed, are blazesym's, which brings its own.)
+//!   object and the notes and symbols of binaries, never are. What libbpf reads the
+//!   kernel's configuration by is in `gzip.rs`. (Debug sections, which are often compressed, are blazesym's, which brings its own.)
 //! * Translated messages. The C library's own errors go through `gettext`, which would
 //!   load catalogues, character sets and the dynamic linker. No locale is ever set, so
 //!   a message is its own translation; an assertion that fails says which, and aborts.
@@ -61,9 +60,6 @@ left_out! {
     inflate(*mut c_void, c_int) -> c_int = Z_DATA_ERROR;
     inflateReset(*mut c_void) -> c_int = Z_STREAM_ERROR;
     inflateEnd(*mut c_void) -> c_int = Z_STREAM_ERROR;
-    gzopen64(*const c_char, *const c_char) -> *mut c_void = null_mut();
-    gzgets(*mut c_void, *mut c_char, c_int) -> *mut c_char = null_mut();
-    gzclose(*mut c_void) -> c_int = Z_STREAM_ERROR;
     crc32(usize, *const u8, c_uint) -> usize = 0;
 
     bpf_gen__init(*mut c_void, c_int, c_int) = ();

@@ -13,6 +13,7 @@ pub mod context;
 pub mod event;
 pub mod image;
 #[cfg(panic = "abort")]
+mod gzip;
 mod left_out;
 pub mod load;
 pub mod maps;

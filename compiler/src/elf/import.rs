@@ -203,12 +203,6 @@ impl Linker<'_, '_, '_> {
         let kind = match symbol.kind {
             ExternKind::KernelFunction(id) => KsymKind::CopiedFunction(ty(id)),
             ExternKind::KernelVariable(id) => KsymKind::CopiedVariable(ty(id)),
-            ExternKind::Config(_) if !symbol.name.starts_with("LINUX_") => {
-                return Err(format!(
-                    "`{}` is a setting of the kernel's configuration, which a tracer does not read",
-                    symbol.name
-                ));
-            }
             ExternKind::Config(id) => KsymKind::Config(ty(id)),
             ExternKind::Unit => return Err(format!("`{}` is not defined", symbol.name)),
         };
