@@ -1,0 +1,2 @@
+c: /bin/sh -c "/bin/true; /bin/true"
+needs: both
