@@ -49,7 +49,6 @@ pub fn load(context: &Context<'_>, image: Image, plan: &Plan) -> Result<Loaded> 
     if !context.features.has(Feature::FetchAtomics) {
         base.remove_fetch_atomics();
     }
-    let core = resolve_core(context, &mut base)?;
     let mut loaded = Loaded { objects: Vec::new(), first: 0 };
     for instance in 0..plan.instances().max(1) {
         let units: Vec<&Unit> = plan.units.iter().filter(|u| u.instance == instance).collect();
@@ -58,26 +57,13 @@ pub fn load(context: &Context<'_>, image: Image, plan: &Plan) -> Result<Loaded> 
             continue;
         }
         let image = instance_image(context, &base, &units)?;
-        let object = load_instance(context, &image, &units, core, &loaded)?;
+        let object = load_instance(context, &image, &units, &loaded)?;
         if loaded.objects.iter().all(Option::is_none) {
             loaded.first = instance;
         }
         loaded.objects.push(Some(object));
     }
     Ok(loaded)
-}
-
-/// Who resolves the object's CO-RE relocations.
-#[derive(Clone, Copy)]
-enum CoreBy {
-    /// libbpf, over the whole BTF of the target.
-    Libbpf,
-}
-
-/// The seam of our own CO-RE resolver: it changes the image and strips the
-/// relocations, or leaves both for libbpf.
-fn resolve_core(_context: &Context<'_>, _image: &mut Image) -> Result<CoreBy> {
-    Ok(CoreBy::Libbpf)
 }
 
 /// The image with what differs between instances.
@@ -98,20 +84,11 @@ fn instance_image(context: &Context<'_>, base: &Image, units: &[&Unit]) -> Resul
     Ok(image)
 }
 
-fn load_instance(
-    context: &Context<'_>,
-    image: &Image,
-    units: &[&Unit],
-    core: CoreBy,
-    loaded: &Loaded,
-) -> Result<Object> {
+fn load_instance(context: &Context<'_>, image: &Image, units: &[&Unit], loaded: &Loaded) -> Result<Object> {
     let mut builder = ObjectBuilder::default();
     builder.name(OBJECT).map_err(|e| anyhow!("{e}"))?;
-    match (core, &context.options.btf) {
-        (CoreBy::Libbpf, Some(file)) => {
-            builder.btf_custom_path(file).map_err(|e| anyhow!("--btf: {e}"))?;
-        }
-        (CoreBy::Libbpf, None) => {}
+    if let Some(file) = &context.options.btf {
+        builder.btf_custom_path(file).map_err(|e| anyhow!("--btf: {e}"))?;
     }
     let mut open = builder.open_memory(image.bytes()).map_err(|e| failure(context, "the object cannot be read", &e))?;
     configure_maps(context, &mut open, loaded)?;
@@ -252,6 +229,11 @@ fn failure(context: &Context<'_>, what: &str, error: &libbpf_rs::Error) -> anyho
     }
     if let Some(verdict) = crate::verifier::verdict(&log) {
         let place = verdict.line.map(|l| format!("{l}: ")).unwrap_or_default();
+        if let Some(missing) = crate::verifier::unresolved(&verdict.message) {
+            return anyhow!(
+                "{place}this kernel has no `{missing}`, as far as its BTF and that of the modules that are loaded tell"
+            );
+        }
         let more = if context.options.verbose { "" } else { "\nThe whole log of the verifier is shown with -v." };
         return anyhow!("{place}the kernel's verifier rejects the program: {}{more}", verdict.message);
     }

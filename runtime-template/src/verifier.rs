@@ -28,6 +28,13 @@ pub fn verdict(log: &str) -> Option<Verdict> {
     Some(Verdict { message: message.unwrap_or("no reason given").to_string(), line })
 }
 
+/// The type or field whose CO-RE relocation failed: libbpf writes that into the log, where
+/// the verifier met the instruction without one.
+pub fn unresolved(message: &str) -> Option<&str> {
+    let (_, relocation) = message.strip_prefix("failed to resolve CO-RE relocation <")?.split_once("] ")?;
+    Some(relocation.split(" (").next().unwrap_or(relocation))
+}
+
 /// `text @ file:line` becomes `file:line`; before 6.9 there is only the text.
 fn place(source: &str) -> String {
     match source.rsplit_once(" @ ") {
@@ -54,6 +61,14 @@ mod tests {
         assert_eq!(v.message, "R0 invalid mem access 'scalar'");
         assert_eq!(v.line.as_deref(), Some("script.bt:3"));
         assert_eq!(verdict("libbpf: no log"), None);
+    }
+
+    #[test]
+    fn missing_fields_are_named() {
+        let message = "failed to resolve CO-RE relocation <byte_off> [46] struct a.b (0:0 @ offset 4)";
+        assert_eq!(unresolved(message), Some("struct a.b"));
+        assert_eq!(unresolved("failed to resolve CO-RE relocation <type_id> [2] struct a"), Some("struct a"));
+        assert_eq!(unresolved("R0 invalid mem access 'scalar'"), None);
     }
 
     #[test]
