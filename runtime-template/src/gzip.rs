@@ -43,7 +43,7 @@ impl Lines {
 
 /// # Safety
 /// `path` ends in NUL.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn gzopen64(path: *const c_char, _mode: *const c_char) -> *mut c_void {
     // SAFETY: as promised.
     let path = OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes());
@@ -55,7 +55,7 @@ unsafe extern "C" fn gzopen64(path: *const c_char, _mode: *const c_char) -> *mut
 
 /// # Safety
 /// `file` is of `gzopen64`, `buffer` has `size` bytes.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn gzgets(file: *mut c_void, buffer: *mut c_char, size: c_int) -> *mut c_char {
     // SAFETY: as promised.
     let lines = unsafe { &mut *file.cast::<Lines>() };
@@ -74,7 +74,7 @@ unsafe extern "C" fn gzgets(file: *mut c_void, buffer: *mut c_char, size: c_int)
 
 /// # Safety
 /// `file` is of `gzopen64` and used no more.
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 unsafe extern "C" fn gzclose(file: *mut c_void) -> c_int {
     // SAFETY: as promised.
     drop(unsafe { Box::from_raw(file.cast::<Lines>()) });
@@ -101,5 +101,19 @@ mod tests {
             assert_eq!(lines.next(100), None);
         }
         assert_eq!(inflated(file[..30].to_vec()), None);
+    }
+
+    #[test]
+    fn lines_as_c_reads_them() {
+        let mut buffer = [1 as c_char; 8];
+        // SAFETY: the path ends in NUL, the buffer has the stated size.
+        unsafe {
+            assert!(gzopen64(c"/proc/nothing".as_ptr(), c"r".as_ptr()).is_null());
+            let file = gzopen64(c"/proc/self/comm".as_ptr(), c"r".as_ptr());
+            assert!(!gzgets(file, buffer.as_mut_ptr(), 3).is_null());
+            assert_eq!(CStr::from_ptr(buffer.as_ptr()).count_bytes(), 2);
+            while !gzgets(file, buffer.as_mut_ptr(), 8).is_null() {}
+            assert_eq!(gzclose(file), 0);
+        }
     }
 }

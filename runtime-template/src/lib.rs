@@ -11,9 +11,10 @@ pub mod check;
 pub mod child;
 pub mod context;
 pub mod event;
+#[cfg(any(panic = "abort", test))]
+mod gzip;
 pub mod image;
 #[cfg(panic = "abort")]
-mod gzip;
 mod left_out;
 pub mod load;
 pub mod maps;
