@@ -375,6 +375,8 @@ struct Layout<'a> {
     jumps: Vec<(usize, usize)>,
     /// Those of them that stand in islands, with the island's number.
     islands: Vec<(usize, usize, usize)>,
+    /// Indices into `islands`, by the block that is gone to.
+    entries: HashMap<usize, Vec<usize>>,
     wanted: Islands,
     /// How many places for islands there were, and where the last one ended.
     places: usize,
@@ -391,6 +393,7 @@ impl<'a> Layout<'a> {
             start: vec![None; bodies.len()],
             jumps: Vec::new(),
             islands: Vec::new(),
+            entries: HashMap::new(),
             wanted,
             places: 0,
             last_island: 0,
@@ -416,10 +419,10 @@ impl<'a> Layout<'a> {
             self.start[block].get_or_insert(base);
             let moved = |insn: usize| base + insn - from;
             self.code.insns.extend_from_slice(&body.insns[from..to]);
-            let within = |insn: usize| (from..to).contains(&insn) || (insn == to && to == body.insns.len());
-            let relocs = body.relocs.iter().filter(|r| within(r.insn));
-            self.code.relocs.extend(relocs.map(|&r| Reloc { insn: moved(r.insn), ..r }));
-            for line in body.lines.iter().filter(|l| within(l.insn)) {
+            let last = to == body.insns.len();
+            let relocs = piece(&body.relocs, from, (!last).then_some(to), |r| r.insn);
+            self.code.relocs.extend(relocs.iter().map(|&r| Reloc { insn: moved(r.insn), ..r }));
+            for line in piece(&body.lines, from, (!last).then_some(to), |l| l.insn) {
                 push_line(&mut self.code.lines, &mut self.srcloc, moved(line.insn), line.srcloc);
             }
             from = to;
@@ -457,6 +460,7 @@ impl<'a> Layout<'a> {
         for target in targets {
             let entry = self.code.insns.len();
             self.jumps.push((entry, target));
+            self.entries.entry(target).or_default().push(self.islands.len());
             self.islands.push((entry, target, number));
             self.code.insns.push(Insn { opcode: JA, ..Insn::default() });
         }
@@ -484,8 +488,9 @@ impl<'a> Layout<'a> {
             return Some((off, None));
         }
         let on_the_way = |at: usize| (insn.min(end) + 1..insn.max(end)).contains(&at);
-        let entries = self.islands.iter().enumerate().filter(|(_, e)| e.1 == target && on_the_way(e.0));
-        let reached = entries.filter_map(|(i, e)| Some((e.0.abs_diff(end), reach(e.0)?, i)));
+        let entries = self.entries.get(&target).into_iter().flatten().map(|&i| (self.islands[i].0, i));
+        let reached =
+            entries.filter(|&(at, _)| on_the_way(at)).filter_map(|(at, i)| Some((at.abs_diff(end), reach(at)?, i)));
         reached.min().map(|(_, off, i)| (off, Some(i)))
     }
 
@@ -538,9 +543,9 @@ fn push_line(lines: &mut Vec<Line>, current: &mut u32, insn: usize, srcloc: u32)
 /// jump to a block that returns go to the first that returns in the same way.
 fn thread_jumps(bodies: &mut [Body]) {
     let mut returns: HashMap<Vec<Insn>, usize> = HashMap::new();
-    let finals: Vec<usize> = (0..bodies.len())
-        .map(|block| {
-            let target = final_target(bodies, block);
+    let finals: Vec<usize> = final_targets(bodies)
+        .into_iter()
+        .map(|target| {
             let body = &bodies[target];
             match body.end {
                 End::Exit if body.relocs.is_empty() => *returns.entry(body.insns.clone()).or_insert(target),
@@ -560,15 +565,33 @@ fn thread_jumps(bodies: &mut [Body]) {
     }
 }
 
-fn final_target(bodies: &[Body], mut block: usize) -> usize {
-    // An empty loop would go round for ever; no chain is longer than this.
-    for _ in 0..bodies.len() {
-        match bodies[block].end {
-            End::Jump(target) if bodies[block].insns.is_empty() => block = target,
-            _ => break,
-        }
+/// Where each block leads: itself, unless it only jumps.
+fn final_targets(bodies: &[Body]) -> Vec<usize> {
+    let mut known: Vec<Option<usize>> = vec![None; bodies.len()];
+    for start in 0..bodies.len() {
+        let (mut block, mut path) = (start, Vec::new());
+        let target = loop {
+            if let Some(target) = known[block] {
+                break target;
+            }
+            // An empty loop ends where it was entered.
+            known[block] = Some(block);
+            path.push(block);
+            match bodies[block].end {
+                End::Jump(target) if bodies[block].insns.is_empty() => block = target,
+                _ => break block,
+            }
+        };
+        path.into_iter().for_each(|block| known[block] = Some(target));
     }
-    block
+    known.into_iter().flatten().collect()
+}
+
+/// What lies between two instructions of a list in their order, without `to` to its end.
+fn piece<T>(list: &[T], from: usize, to: Option<usize>, insn: impl Fn(&T) -> usize) -> &[T] {
+    let begin = list.partition_point(|x| insn(x) < from);
+    let end = to.map_or(list.len(), |to| list.partition_point(|x| insn(x) < to));
+    &list[begin..end]
 }
 
 /// The blocks that can run, in their order.
