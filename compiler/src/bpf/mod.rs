@@ -108,6 +108,13 @@ pub enum Error {
         /// The largest of the other uses, largest first.
         largest: Vec<StackUse>,
     },
+    /// The functions that a program calls need more stack than it leaves.
+    CallsTooDeep {
+        /// Name of the program.
+        function: String,
+        /// Bytes of its frame and those below.
+        bytes: u32,
+    },
     /// A jump does not reach its target.
     TooLarge {
         /// Name of the function.
@@ -128,6 +135,9 @@ impl fmt::Display for Error {
                      {spilled} for intermediate values"
                 )?;
                 largest.iter().try_for_each(|use_| write!(f, ", {} for {}", use_.bytes, use_.name))
+            }
+            Error::CallsTooDeep { function, bytes } => {
+                write!(f, "`{function}` and what it calls need {bytes} bytes of stack, BPF has {STACK_LIMIT}")
             }
             Error::TooLarge { function, insns } => {
                 write!(f, "`{function}` is too large: {insns} instructions, with a jump over more than 32767")
@@ -155,12 +165,24 @@ pub fn compile(module: &Module, func: &Func) -> Result<Code, Error> {
     emit::emit(&code, &output, &frame, &module.symbols).map_err(|error| error.in_function(&func.name))
 }
 
+/// Checks that the deepest chain of calls of each function fits the stack. `codes` has an
+/// entry for each function of the module.
+pub fn check_calls(module: &Module, codes: &[Code]) -> Result<(), Error> {
+    for (index, func) in module.funcs.iter().enumerate() {
+        let bytes = stack_depth(module, codes, FuncId(index as u32));
+        if bytes > STACK_LIMIT {
+            return Err(Error::CallsTooDeep { function: func.name.clone(), bytes });
+        }
+    }
+    Ok(())
+}
+
 /// The stack of the deepest chain of calls that starts at `func`, which may be at
 /// most [`STACK_LIMIT`]. `codes` has an entry for each function of the module.
 ///
 /// The kernel rounds every frame up to 32 bytes, at least one such unit
 /// (`check_max_stack_depth` in `kernel/bpf/verifier.c`); it refuses recursion.
-pub fn stack_depth(module: &Module, codes: &[Code], func: FuncId) -> u32 {
+fn stack_depth(module: &Module, codes: &[Code], func: FuncId) -> u32 {
     depth_below(module, codes, func, codes.len())
 }
 

@@ -17,7 +17,7 @@ use crate::cobject::{self, Functions, Linkage, Unit};
 use crate::ctypes::TypeStore;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::hir::tree::Program;
-use crate::lower::Lowered;
+use crate::lower::{Lowered, Temporaries};
 use crate::opt::Level;
 use crate::sema::{self, Environment, config};
 use crate::span::{SourceMap, Span};
@@ -256,13 +256,22 @@ fn run(
     if emit == Emit::Hir {
         return Ok(crate::hir::print::dump(&program, types).into_bytes());
     }
-    let mut lowered =
-        crate::lower::lower(&program, types, sources, &X86_64).map_err(|errors| report(errors, diagnostics))?;
+    let lower = |temporaries, diagnostics: &mut Diagnostics| {
+        crate::lower::lower(&program, types, sources, &X86_64, temporaries)
+            .map_err(|errors| report(errors, diagnostics))
+    };
+    let mut lowered = lower(Temporaries::OnStack, diagnostics)?;
     if emit == Emit::Clif {
         return Ok(emit::clif(&lowered).into_bytes());
     }
     let level = if request.unoptimized { Level::None } else { Level::Full };
-    let compiled = object::compile(&lowered, level)?;
+    let compiled = match object::compile(&lowered, level) {
+        Err(Failure::Limit(_)) => {
+            lowered = lower(Temporaries::InScratch, diagnostics)?;
+            object::compile(&lowered, level)?
+        }
+        done => done?,
+    };
     match emit {
         Emit::ClifOpt => return Ok(emit::optimized(&compiled).into_bytes()),
         Emit::Bpf => return Ok(emit::assembly(&lowered, &compiled, types).into_bytes()),

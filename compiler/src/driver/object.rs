@@ -40,19 +40,19 @@ pub(super) struct Compiled {
 
 /// Optimises and compiles every function.
 pub(super) fn compile(lowered: &Lowered, level: Level) -> Result<Vec<Compiled>, Failure> {
-    lowered
-        .module
-        .funcs
-        .iter()
-        .map(|f| {
-            let optimized = opt::optimize(f, level).map_err(|e| Failure::Internal(e.to_string()))?;
-            let code = bpf::compile(&lowered.module, &optimized).map_err(|e| match e {
-                bpf::Error::Internal(e) => Failure::Internal(e.to_string()),
-                limit => Failure::Limit(limit.to_string()),
-            })?;
-            Ok(Compiled { optimized, code })
-        })
-        .collect()
+    let failure = |e: bpf::Error| match e {
+        bpf::Error::Internal(e) => Failure::Internal(e.to_string()),
+        limit => Failure::Limit(limit.to_string()),
+    };
+    let module = &lowered.module;
+    let (mut optimized, mut codes) = (Vec::new(), Vec::new());
+    for func in &module.funcs {
+        let func = opt::optimize(func, level).map_err(|e| Failure::Internal(e.to_string()))?;
+        codes.push(bpf::compile(module, &func).map_err(failure)?);
+        optimized.push(func);
+    }
+    bpf::check_calls(module, &codes).map_err(failure)?;
+    Ok(optimized.into_iter().zip(codes).map(|(optimized, code)| Compiled { optimized, code }).collect())
 }
 
 /// Notes where the runtime must patch.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::frame::{CALLBACK_STACK, Frame, Own, PROGRAM_STACK, STACK_BESIDES_CALLEES};
 use super::loops::{Capture, LoopTarget};
 use super::scratch::SCRATCH_HEADER;
-use super::{Cx, R, Role};
+use super::{Cx, R, Role, Temporaries};
 use crate::clif::{Block, Bool, FuncBuilder, Mem, Module, Ptr, Value, Var, Width};
 use crate::helper::Helper;
 use crate::hir::tree::{Expr, ExprKind, Intrinsic, LocalId, Probe, ProgramKind};
@@ -64,7 +64,11 @@ pub(super) fn program<'p>(cx: &mut Cx<'p>, module: &mut Module, index: usize, pr
         let context = b.ctx();
         let scratch = b.var();
         let exit = Exit::Program { block: b.create_block(), result: b.var() };
-        let frame = Frame::new(None, SCRATCH_HEADER, own_stack(probe));
+        let own = match cx.temporaries {
+            Temporaries::OnStack => own_stack(probe),
+            Temporaries::InScratch => 0,
+        };
+        let frame = Frame::new(None, SCRATCH_HEADER, own);
         let mut f = Fun {
             b,
             cx,

@@ -110,14 +110,26 @@ pub enum Role {
     MapCallback,
 }
 
+/// Where temporaries of programs live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Temporaries {
+    /// On the stack as far as it goes as a rule: the fastest place.
+    OnStack,
+    /// In scratch memory: for programs whose intermediate values, which are known only when
+    /// registers are allocated, take more of the stack than that.
+    InScratch,
+}
+
 /// Translates a script.
 pub fn lower(
     program: &Program,
     types: &TypeStore,
     sources: &SourceMap,
     target: &'static Target,
+    temporaries: Temporaries,
 ) -> Result<Lowered, Vec<Diagnostic>> {
     let mut cx = Cx::new(program, types, target);
+    cx.temporaries = temporaries;
     let mut module = Module::new();
     let mut errors = Vec::new();
     for (index, probe) in program.probes.iter().enumerate() {
@@ -148,6 +160,7 @@ struct Cx<'p> {
     program: &'p Program,
     types: &'p TypeStore,
     target: &'static Target,
+    temporaries: Temporaries,
     layouts: layout::Layouts<'p>,
     rodata: rodata::Rodata,
     core: CoreTable,
@@ -214,6 +227,7 @@ impl<'p> Cx<'p> {
             program,
             types,
             target,
+            temporaries: Temporaries::OnStack,
             layouts,
             rodata: rodata::Rodata::new(scan.largest),
             core: CoreTable::new(),

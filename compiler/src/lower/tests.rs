@@ -101,7 +101,7 @@ fn build(types: &TypeStore, text: &str) -> Result<(Lowered, SourceMap), String> 
         let list = violations.iter().map(|v| format!("{}: {}", sources.text(v.span), v.what));
         return Err(list.collect::<Vec<_>>().join("\n") + "\n" + &crate::hir::print::dump(&program, types));
     }
-    match lower(&program, types, &sources, &X86_64) {
+    match lower(&program, types, &sources, &X86_64, Temporaries::OnStack) {
         Ok(lowered) => Ok((lowered, sources)),
         Err(list) => Err(render(&sources, &list.iter().collect::<Vec<_>>())),
     }
