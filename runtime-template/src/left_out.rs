@@ -10,7 +10,8 @@
 //!   reader of debug information that the standard library prints backtraces with.
 //! * zlib. libelf inflates compressed sections; those that libbpf reads, of its own
 //!   object and the notes and symbols of binaries, never are. What libbpf reads the
-//!   kernel's configuration by is in `gzip.rs`. (Debug sections, which are often compressed, are blazesym's, which brings its own.)
+//!   kernel's configuration by is in `gzip.rs`. (Debug sections, which are often
+//!   compressed, are blazesym's, which brings its own.)
 //! * Translated messages. The C library's own errors go through `gettext`, which would
 //!   load catalogues, character sets and the dynamic linker. No locale is ever set, so
 //!   a message is its own translation; an assertion that fails says which, and aborts.

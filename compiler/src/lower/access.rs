@@ -6,7 +6,7 @@
 //! memory is followed only behind a test for null.
 
 use btc_payload::layout::ValueType;
-use btc_payload::manifest::Operand;
+use btc_payload::manifest::{DATA_LOC, Operand, REL_LOC};
 
 use super::frame::Own;
 use super::function::Fun;
@@ -23,10 +23,6 @@ use crate::span::Span;
 
 /// Elements of an array without a length that an index reaches in the context.
 const MAX_FLEXIBLE: u32 = 1 << 12;
-
-/// How a field lies in a tracepoint's record, see [`Operand::TracepointPlace`].
-const DATA_LOC: u32 = 1;
-const RELATIVE: u32 = 2;
 
 /// Where an lvalue lies.
 #[derive(Clone, Copy, Debug)]
@@ -278,7 +274,7 @@ impl Fun<'_, '_, '_> {
     /// A field of the tracepoint's record.
     fn tracepoint_field(&mut self, field: &TracepointField, ty: &Type) -> R<Loc> {
         let place = match (field.data_loc, field.relative) {
-            (_, true) => RELATIVE,
+            (_, true) => REL_LOC,
             (true, _) => DATA_LOC,
             _ => 0,
         };
@@ -304,7 +300,7 @@ impl Fun<'_, '_, '_> {
         let mask = self.b.iconst(0xffff);
         let data = self.b.and(word, mask);
         self.b.set(offset, data);
-        let relative = self.b.compare_const(Cmp::Eq, chosen, i64::from(RELATIVE));
+        let relative = self.b.compare_const(Cmp::Eq, chosen, i64::from(REL_LOC));
         let counted = self.b.begin_if(relative);
         let four = self.b.iconst(4);
         let end = self.b.add(at, four);

@@ -106,6 +106,11 @@ pub struct Patch {
     pub expected: u32,
 }
 
+/// A field that holds the offset of its data (`__data_loc`).
+pub const DATA_LOC: u32 = 1;
+/// A field that holds the distance of its data from its own end (`__rel_loc`).
+pub const REL_LOC: u32 = 2;
+
 /// What an operand of a [`Patch`] means. Loads and stores are patched in their
 /// offset, all other instructions in their immediate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,9 +119,8 @@ pub enum Operand {
     /// bytes the program reads (0: the address is passed on). Loads of integers
     /// are patched in their width too when the field has another size there.
     TracepointField { field: String, size: u8 },
-    /// How that field lies in the record: 0 as it is, 1 as `__data_loc` (the offset of
-    /// the data), 2 as `__rel_loc` (counted from the end of the field). Kernels differ in
-    /// this for texts; a field without this operand must lie as it is.
+    /// How that field lies in the record: 0 as it is, else [`DATA_LOC`] or [`REL_LOC`].
+    /// Kernels differ in this for texts; a field without this operand must lie as it is.
     TracepointPlace { field: String },
     /// Offset of an argument of a traced function in the context of
     /// fentry/fexit or a raw tracepoint, found by name in the target's BTF.

@@ -20,6 +20,7 @@ pub mod watchpoint;
 
 use crate::context::Context;
 use crate::privileges;
+use crate::target::tracefs::Field;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use btc_payload::manifest::{Operand, Program};
 use btc_payload::probe::{AttachPoint, Text};
@@ -344,6 +345,14 @@ fn chooses_place(context: &Context<'_>, program: usize, name: &str) -> bool {
     mine.any(|p| matches!(&p.operand, Operand::TracepointPlace { field } if field == name))
 }
 
+/// A field of a tracepoint's record on this kernel.
+fn tracepoint_field<'a>(known: &'a [Field], name: &str, (category, event): (&str, &str)) -> Result<&'a Field> {
+    known.iter().find(|f| f.name == name).with_context(|| {
+        let names = known.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
+        format!("tracepoint {category}:{event} has no field {name} on this kernel; it has {names}")
+    })
+}
+
 /// Looks up the operands that a program's patches name.
 fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) -> Result<Vec<Change>> {
     let mine = context.manifest.patches.iter().enumerate().filter(|(_, p)| p.program as usize == index);
@@ -359,21 +368,16 @@ fn changes(context: &Context<'_>, index: usize, program: &Program, how: &How) ->
                 if fields.is_none() {
                     fields = Some(crate::target::tracefs::fields(category, event)?);
                 }
-                let known = fields.as_deref().unwrap_or_default();
-                let f = known.iter().find(|f| f.name == *field).with_context(|| {
-                    let names = known.iter().map(|f| f.name.as_str()).collect::<Vec<_>>().join(", ");
-                    format!("tracepoint {category}:{event} has no field {field} on this kernel; it has {names}")
-                })?;
+                let f = tracepoint_field(fields.as_deref().unwrap_or_default(), field, (category, event))?;
                 match &p.operand {
-                    Operand::TracepointField { .. } if f.place != 0 && !chooses_place(context, index, field) => {
-                        bail!(
-                            "field {field} of tracepoint {category}:{event} has no fixed size on this kernel, unlike where this tracer comes from"
-                        )
-                    }
+                    Operand::TracepointField { .. } if f.place != 0 && !chooses_place(context, index, field) => bail!(
+                        "field {field} of tracepoint {category}:{event} has no fixed size on this kernel, \
+                         unlike where this tracer comes from"
+                    ),
                     Operand::TracepointField { size, .. } => {
                         let size = u32::from(*size);
-                        let narrowed = size != 0 && size != f.size && f.size.is_power_of_two() && f.size <= 8;
-                        (f.offset, (narrowed && f.place == 0).then_some(f.size))
+                        let resized = size != 0 && size != f.size && f.size.is_power_of_two() && f.size <= 8;
+                        (f.offset, (resized && f.place == 0).then_some(f.size))
                     }
                     _ => (f.place, None),
                 }

@@ -3,6 +3,7 @@
 //! In: the mounted tracefs. Out: event names, ids, fields.
 
 use anyhow::{Context, Result, bail};
+use btc_payload::manifest::{DATA_LOC, REL_LOC};
 use std::path::{Path, PathBuf};
 
 /// Where tracefs may be mounted, best first.
@@ -86,8 +87,8 @@ fn parse_field(line: &str) -> Option<Field> {
     let mut parts = line.trim().strip_prefix("field:")?.split(';');
     let declaration = parts.next()?;
     let place = match declaration.split(' ').next() {
-        Some("__data_loc") => 1,
-        Some("__rel_loc") => 2,
+        Some("__data_loc") => DATA_LOC,
+        Some("__rel_loc") => REL_LOC,
         _ => 0,
     };
     let declarator = declaration.rsplit([' ', '*', '\t']).find(|s| !s.is_empty())?;
